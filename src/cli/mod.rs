@@ -1,0 +1,82 @@
+//! The command line: one file per verb. Nothing but this module knows clap.
+
+mod output;
+mod replay;
+mod replay_env;
+mod replay_kpa;
+mod scenario;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+pub use output::{print_json, print_line};
+
+use crate::error::Error;
+
+/// Version and commit, as `--version` prints them and results record them.
+pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("QUOTASCALE_COMMIT"), ")");
+
+/// Simulate, compare and train autoscaling policies for Knative services that share one quota.
+#[derive(Parser)]
+#[command(name = "quotascale", version = VERSION, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Options of every verb.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Common {
+    /// Print one JSON object on stdout and nothing else there.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// No progress and no notes on stderr; errors and warnings stay.
+    #[arg(long, global = true)]
+    pub quiet: bool,
+    /// Threads to use; default: all cores. Results do not depend on it.
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// List, show or check scenarios, or print their schema.
+    #[command(subcommand)]
+    Scenario(scenario::Verb),
+    /// Replay recorded input through a part of the program.
+    #[command(subcommand)]
+    Replay(replay::Verb),
+}
+
+/// Runs the parsed command line and gives the program's exit code.
+pub fn run(cli: Cli) -> ExitCode {
+    let threads = cli.common.threads.map_or(0, usize::from);
+    // Fails only when a pool exists already, as in tests that run two commands in one process.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    let result = match cli.verb {
+        Verb::Scenario(verb) => scenario::run(verb, cli.common),
+        Verb::Replay(verb) => replay::run(verb, cli.common),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(&error),
+    }
+}
+
+/// Prints an error and gives its exit code. A reader that closed our output is not an error.
+fn report(error: &anyhow::Error) -> ExitCode {
+    let broken_pipe = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    });
+    if broken_pipe {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    let code =
+        error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(1, Error::exit_code);
+    ExitCode::from(code)
+}

@@ -1,0 +1,79 @@
+//! Policies: from a [`Snapshot`] and a forecast to a [`Decision`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::rng::Rng;
+use crate::scenario::Scenario;
+use crate::snapshot::{Decision, Snapshot};
+use crate::trace::Trace;
+
+/// One way of deciding. A policy itself never changes; what it remembers is in a [`PolicyState`].
+pub trait Policy: Send + Sync {
+    /// The name that tables and figures use.
+    fn name(&self) -> &str;
+
+    /// When it decides on `knative` (on `paper` it decides every step).
+    fn schedule(&self) -> Schedule {
+        Schedule::EveryInterval
+    }
+
+    /// The state at the start of an episode.
+    ///
+    /// # Errors
+    /// When the policy cannot run on this scenario or traffic.
+    fn start(&self, episode: &Episode<'_>) -> Result<PolicyState>;
+
+    /// Decides. `forecast` holds the users expected in the coming stage, one a service.
+    ///
+    /// # Errors
+    /// When no decision can be had (a user's own process ended, a replay has no row left).
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        forecast: &[f64],
+        state: &mut PolicyState,
+    ) -> Result<Decision>;
+}
+
+/// When a policy decides on `knative`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Schedule {
+    /// At the scenario's offset and interval.
+    EveryInterval,
+    /// Never: Knative's own autoscaler alone, with one fixed option per service.
+    Never {
+        /// The option of each service.
+        options: Vec<u32>,
+    },
+    /// At these instants, seconds from the start.
+    At(Vec<u32>),
+}
+
+/// What an episode starts from.
+#[derive(Clone, Copy, Debug)]
+pub struct Episode<'a> {
+    /// The scenario.
+    pub scenario: &'a Scenario,
+    /// Its traffic in this episode. Only policies that are named clairvoyant may look at it.
+    pub traffic: &'a Trace,
+    /// The master seed.
+    pub seed: u64,
+}
+
+/// What a policy remembers between decisions.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub enum PolicyState {
+    /// Nothing.
+    #[default]
+    None,
+    /// A random stream.
+    Random(Box<Rng>),
+    /// A plan made at the start: the decisions to come, and which is next.
+    Plan {
+        /// All decisions.
+        decisions: Vec<Decision>,
+        /// Index of the next one.
+        next: usize,
+    },
+}

@@ -1,0 +1,88 @@
+//! What a controller sees ([`Snapshot`]) and what it answers ([`Decision`]).
+//!
+//! Simulator, `paper` environment and live mode fill the same types, so that a policy cannot tell
+//! where its input comes from.
+
+use serde::{Deserialize, Serialize};
+
+/// What can be observed at the instant of a decision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// Seconds since the start (live: unix time).
+    pub t_s: f64,
+    /// Decisions made before this one.
+    pub step: u32,
+    /// One entry a service, in the scenario's order.
+    pub services: Vec<ServiceSnapshot>,
+}
+
+impl Snapshot {
+    /// CPU allocated to all services, millicores.
+    pub fn cpu_m(&self) -> u64 {
+        self.services.iter().map(|service| service.cpu_m).sum()
+    }
+}
+
+/// What can be observed of one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ServiceSnapshot {
+    /// Users now (`paper`: users that the coming step serves).
+    pub users: f64,
+    /// p95 latency over the last seconds, ms; `None` without completions (always on `paper`).
+    pub p95_ms: Option<f64>,
+    /// CPU allocated to its pods, millicores (`paper`: CPU held).
+    pub cpu_m: u64,
+    /// Memory allocated to its pods, MiB.
+    pub memory_mib: u64,
+    /// The newest revision, ready or not.
+    pub newest: RevisionSnapshot,
+    /// The revision that serves.
+    pub serving: RevisionSnapshot,
+    /// Whether the newest revision does not serve yet.
+    pub rolling_out: bool,
+    /// Pods that serve.
+    pub ready_pods: u32,
+    /// Pods in their cold start.
+    pub starting_pods: u32,
+    /// Deleted pods that are not gone yet.
+    pub terminating_pods: u32,
+    /// Pods that the quota denies.
+    pub denied_pods: u32,
+    /// Created pods that wait for room on a node.
+    pub pending_pods: u32,
+}
+
+/// What a revision was made with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RevisionSnapshot {
+    /// Index of the option; `None` when cpu and concurrency are no option's.
+    pub option: Option<u32>,
+    /// CPU of a pod, millicores.
+    pub cpu_m: u64,
+    /// Target concurrency.
+    pub concurrency: u32,
+    /// Pods it was asked for (its min-scale).
+    pub pods: u32,
+}
+
+/// What to run from now on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// One entry a service, in the scenario's order; `None` leaves the service as it is.
+    pub services: Vec<Option<ServiceDecision>>,
+    /// Why, in a few words.
+    pub reason: String,
+}
+
+/// Option and pods for one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceDecision {
+    /// Index of the option; `None` when cpu and concurrency are no option's.
+    pub option: Option<u32>,
+    /// CPU of a pod, millicores.
+    pub cpu_m: u64,
+    /// Target concurrency of a pod.
+    pub concurrency: u32,
+    /// Pods (the `paper` environment computes its own).
+    pub pods: u32,
+}

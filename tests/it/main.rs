@@ -1,0 +1,4 @@
+//! All integration tests in one binary: linking the whole tree once per file would dominate the test time.
+
+mod scenario_cli;
+mod support;
