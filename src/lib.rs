@@ -19,6 +19,7 @@ pub mod policy;
 pub mod rng;
 pub mod run;
 pub mod scenario;
+pub mod sim;
 pub mod snapshot;
 pub mod trace;
 pub mod units;

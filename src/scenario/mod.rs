@@ -4,6 +4,7 @@
 //! in. Four are built in ([`BUILTIN`]).
 
 mod corrections;
+pub mod kpa;
 mod load;
 mod profile;
 mod source;
@@ -13,6 +14,8 @@ mod validate;
 use std::path::PathBuf;
 
 pub use corrections::Corrections;
+pub use kpa::KpaConfig;
+pub(crate) use load::did_you_mean;
 pub use load::{BUILTIN, builtin_text, json_schema};
 pub use profile::{Profile, ProfileOption, pods};
 use sha2::{Digest, Sha256};

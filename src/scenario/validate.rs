@@ -8,7 +8,7 @@ use super::source::{KeyPath, Source};
 use super::spec::{
     EnvironmentKind, KpaSpec, OperatorSpec, RewardKind, ScenarioSpec, ServiceSpec, SimSpec,
 };
-use super::{Corrections, Scenario};
+use super::{Corrections, KpaConfig, Scenario};
 use crate::error::{Error, Result};
 use crate::run::ALL_SERVICES;
 
@@ -232,6 +232,9 @@ impl Checker<'_> {
         self.at_least("operator.delay_s", operator.delay_s, 0.0)?;
         self.at_least("operator.termination_s", operator.termination_s, 0.0)?;
         self.at_least("operator.poll_s", f64::from(operator.poll_s), 1.0)?;
+        KpaConfig::from_spec(&spec.kpa.clone().unwrap_or_default()).map_err(|problem| {
+            self.error(&format!("kpa.{}", problem.key), problem.problem, problem.remedy)
+        })?;
         Ok(())
     }
 
