@@ -14,8 +14,11 @@
 //! ([`units`]).
 
 pub mod cli;
+pub mod control;
+pub mod env;
 pub mod error;
 pub mod policy;
+pub mod predictor;
 pub mod rng;
 pub mod run;
 pub mod scenario;

@@ -1,10 +1,20 @@
 //! Policies: from a [`Snapshot`] and a forecast to a [`Decision`].
 
+mod fixed;
+mod hybrid;
+pub mod knative;
+mod random;
+mod replay;
+
+pub use fixed::Fixed;
+pub use hybrid::Hybrid;
+pub use random::Random;
+pub use replay::Replay;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::scenario::Scenario;
+use crate::scenario::{Profile, Scenario, pods};
 use crate::snapshot::{Decision, Snapshot};
 use crate::trace::Trace;
 
@@ -76,4 +86,37 @@ pub enum PolicyState {
         /// Index of the next one.
         next: usize,
     },
+}
+
+/// One option per service, with the pods that the forecast asks for.
+fn by_options(
+    options: &[u32],
+    profiles: &[Profile],
+    forecast: &[f64],
+    utilization: f64,
+    reason: &str,
+) -> Decision {
+    let services = options
+        .iter()
+        .zip(profiles)
+        .zip(forecast)
+        .map(|((&index, profile), &users)| {
+            let concurrency = profile.options[index as usize].concurrency;
+            Some(profile.decision(index, pods(users, concurrency, utilization, 1)))
+        })
+        .collect();
+    Decision { services, reason: reason.to_owned() }
+}
+
+/// The next decision of a plan made at the start.
+fn next_of_plan(name: &str, state: &mut PolicyState) -> Result<Decision> {
+    let PolicyState::Plan { decisions, next } = state else {
+        return Err(Error::Failed(format!("{name}: started without its plan")));
+    };
+    let decision = decisions
+        .get(*next)
+        .cloned()
+        .ok_or_else(|| Error::Failed(format!("{name}: the plan has no decision {}", *next + 1)))?;
+    *next += 1;
+    Ok(decision)
 }

@@ -21,6 +21,7 @@ pub use profile::{Profile, ProfileOption, pods};
 use sha2::{Digest, Sha256};
 pub use source::{KeyPath, Segment, Source};
 pub use spec::{EnvironmentKind, ScenarioSpec};
+pub(crate) use validate::parse_options;
 
 use crate::error::Result;
 use crate::rng::Streams;

@@ -1,5 +1,31 @@
-//! The discrete-time simulator of Knative services that share a quota.
+//! The discrete-time simulator of several Knative services under one quota (`knative`).
 //!
-//! Everything in here is pure: time is an argument, nothing reads a clock.
+//! Its rules are numbered in docs/model.md; comments and tests cite them. [`Model`] is a scenario
+//! compiled, [`Simulator`] one run in progress, [`Results`] what it leaves.
+//!
+//! A tick costs little because most of its work is lengthening a stretch of equal load: latency
+//! distributions are summed only when an interval closes, and ticks in which nothing can change are
+//! skipped together.
 
+mod account;
+mod cell;
+mod cluster;
+mod curve;
 pub mod kpa;
+mod lognormal;
+mod model;
+mod published;
+mod recorder;
+mod results;
+mod revision;
+mod revision_scaler;
+mod service;
+mod traffic_stats;
+mod users;
+
+pub use cluster::{Simulator, Start};
+pub use curve::{Curve, Load, Spread};
+pub use lognormal::{Component, normal_cdf, p95_ms, residual_over, shape};
+pub use model::{Model, ServiceModel};
+pub use results::{Results, Stage};
+pub use users::UserRuns;

@@ -1,0 +1,6 @@
+//! The `knative` environment: policies on the tick simulator.
+
+mod episode;
+
+pub use episode::{EpisodeOptions, run_episode};
+pub(crate) use episode::{future, instants, stage_after};

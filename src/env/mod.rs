@@ -1,0 +1,6 @@
+//! Environments: what turns decisions into observations and rewards.
+
+pub mod knative;
+mod reward;
+
+pub use reward::StageReward;
