@@ -11,10 +11,9 @@ fn main() {
     println!("cargo::rustc-env=QUOTASCALE_COMMIT={commit}");
     // HEAD moves with the branch it names; both files are watched. A build outside git watches neither.
     for path in ["HEAD", "logs/HEAD"] {
-        if let Some(file) = git(&["rev-parse", "--git-path", path]) {
-            if std::path::Path::new(&file).exists() {
-                println!("cargo::rerun-if-changed={file}");
-            }
+        let file = git(&["rev-parse", "--git-path", path]);
+        if let Some(file) = file.filter(|file| std::path::Path::new(file).exists()) {
+            println!("cargo::rerun-if-changed={file}");
         }
     }
     println!("cargo::rerun-if-changed=build.rs");
