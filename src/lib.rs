@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod error;
+pub mod files;
 pub mod policy;
 pub mod rng;
 pub mod run;

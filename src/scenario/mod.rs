@@ -13,6 +13,7 @@ mod validate;
 use std::path::PathBuf;
 
 pub use corrections::Corrections;
+pub(crate) use load::did_you_mean;
 pub use load::{BUILTIN, builtin_text, json_schema};
 pub use profile::{Profile, ProfileOption, pods};
 use sha2::{Digest, Sha256};
