@@ -20,6 +20,9 @@ use super::time::parse_iso;
 use super::{DEFAULT_STAGE_S, MAX_USERS, ServiceTrace, Trace, check_length, round_half_up};
 use crate::error::{Error, Result};
 
+/// Gaps that are named one by one; further ones are only counted.
+const MAX_NAMED_GAPS: usize = 20;
+
 /// How counts become users.
 #[derive(Clone, Debug)]
 pub struct CountsRule {
@@ -262,6 +265,7 @@ fn fill_gaps(
     }
     let mut missing = Vec::with_capacity(distances.len());
     let mut complaints = Vec::new();
+    let mut gap_count = 0;
     for (index, distance) in distances.iter().enumerate() {
         let steps = (distance / row_s).round();
         let place = || table.place_of_offset(rows.offsets[index + 1]);
@@ -273,6 +277,9 @@ fn fill_gaps(
             ));
         }
         if steps > 1.0 {
+            gap_count += 1;
+        }
+        if steps > 1.0 && gap_count <= MAX_NAMED_GAPS {
             complaints.push(format!(
                 "{}: {} rows are missing between {} and {}",
                 place(),
@@ -285,6 +292,10 @@ fn fill_gaps(
     }
     if complaints.is_empty() {
         return Ok(Some(row_s));
+    }
+    if gap_count > MAX_NAMED_GAPS {
+        let others = gap_count - MAX_NAMED_GAPS;
+        complaints.push(format!("{}: {others} more gaps", table.file()));
     }
     if gaps == Gaps::Refuse {
         let all = complaints.join("\n  ");

@@ -145,11 +145,7 @@ fn read_stages(file: &str, mut table: Table<'_>, columns: &[&str]) -> Result<Tra
 }
 
 /// The services called `names`, in that order.
-pub(super) fn pick(
-    place: &str,
-    services: &[ServiceTrace],
-    names: &[&str],
-) -> Result<Vec<ServiceTrace>> {
+fn pick(place: &str, services: &[ServiceTrace], names: &[&str]) -> Result<Vec<ServiceTrace>> {
     names
         .iter()
         .map(|name| {

@@ -243,6 +243,7 @@ mod tests {
             ("generator = \"random\"\nhigh = nan", "high = NaN is out of range"),
             ("generator = \"random\"\nrows = 0", "rows = 0"),
             ("generator = \"random\"\nrows = 100000\nstage_s = 100000", "are longer than"),
+            ("generator = \"random\"\nrows = 4000000000\nstage_s = 1", "are more than"),
             ("generator = \"bursts\"\nrate = 1.5", "rate = 1.5 is out of range"),
             ("generator = \"diurnal\"\nperiod_rows = 0", "period_rows = 0"),
         ];

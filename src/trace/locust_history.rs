@@ -3,7 +3,8 @@
 //! Read are the rows of all requests together (`Aggregated`), whose columns are the same in
 //! Locust 2.8.6 and 2.47.0. The trace begins with the first second that has users and ends with
 //! the last one: rows without users before and after belong to starting and stopping Locust. A
-//! second that Locust skipped keeps the count before it.
+//! second that Locust skipped keeps the count before it. Recordings of several services are not
+//! aligned: each begins with its own first second.
 //!
 //! From counts to stages there are two rules:
 //!

@@ -26,6 +26,9 @@ pub const DEFAULT_STAGE_S: u32 = 120;
 /// Most users of a service. Beyond it a file is taken to be damaged.
 pub const MAX_USERS: f64 = 1e9;
 
+/// Most rows that are made rather than read. More would be a slip that fills the memory.
+pub const MAX_ROWS: usize = 10_000_000;
+
 /// One stage of traffic: the count of users moves to `users` at `spawn_rate` and stays there.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Stage {
@@ -104,15 +107,16 @@ impl Trace {
     /// # Errors
     /// [`Error::Input`] naming the file, the line and the remedy.
     pub fn load(name_or_path: &str, stage_s: u32, columns: &[&str]) -> Result<Self> {
+        let path = std::path::Path::new(name_or_path);
+        // A folder may be called as a built-in trace is.
         let (name, column) = match name_or_path.split_once('/') {
-            Some((name, column)) => (name, Some(column)),
-            None => (name_or_path, None),
+            Some((name, column)) if !path.exists() => (name, Some(column)),
+            _ => (name_or_path, None),
         };
         if let Some(known) = builtin::find(name) {
             let columns = column.as_ref().map_or(columns, std::slice::from_ref);
             return csv::read(&format!("trace `{name}`"), known.text, stage_s, columns);
         }
-        let path = std::path::Path::new(name_or_path);
         if !name_or_path.contains(['/', '\\', '.']) && !path.exists() {
             return Err(builtin::unknown(&format!("trace `{name_or_path}`"), name_or_path));
         }
@@ -133,6 +137,13 @@ fn check_length(place: &str, rows: usize, stage_s: u32) -> Result<()> {
             place,
             "stage_s = 0: a row has to last",
             "give whole seconds, at least 1",
+        ));
+    }
+    if rows > MAX_ROWS {
+        return Err(Error::input(
+            place,
+            format!("{rows} rows are more than {MAX_ROWS}"),
+            "give fewer rows",
         ));
     }
     if u32::try_from(rows).ok().and_then(|rows| rows.checked_mul(stage_s)).is_none() {

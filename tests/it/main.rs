@@ -2,3 +2,5 @@
 
 mod scenario_cli;
 mod support;
+mod trace_bad_input;
+mod trace_cli;
