@@ -17,6 +17,7 @@ pub mod cli;
 pub mod control;
 pub mod env;
 pub mod error;
+pub mod files;
 pub mod policy;
 pub mod predictor;
 pub mod rng;

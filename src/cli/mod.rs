@@ -5,6 +5,11 @@ mod replay;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
+mod trace;
+mod trace_export;
+mod trace_generate;
+mod trace_import;
+mod trace_output;
 
 use std::process::ExitCode;
 
@@ -45,6 +50,9 @@ enum Verb {
     /// List, show or check scenarios, or print their schema.
     #[command(subcommand)]
     Scenario(scenario::Verb),
+    /// List, show, import, export or generate traffic traces.
+    #[command(subcommand)]
+    Trace(trace::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -57,6 +65,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let result = match cli.verb {
         Verb::Scenario(verb) => scenario::run(verb, cli.common),
+        Verb::Trace(verb) => trace::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

@@ -495,11 +495,12 @@ pub struct OptionSpec {
     pub memory_mib: Option<Mebibytes>,
 }
 
-/// `trace` of a service: exactly one of `builtin`, `file` and `generator`.
+/// `trace` of a service: exactly one of `builtin`, `file` and `generator`. Each takes only the
+/// keys that belong to it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TraceSpec {
-    /// A built-in trace and column, as `paper/house`.
+    /// A built-in trace and column, as `paper/house`; without a column, the service's name is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<String>,
     /// A CSV file, relative to the scenario file.
@@ -511,16 +512,16 @@ pub struct TraceSpec {
     /// A generator, drawn anew for each seed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generator: Option<GeneratorKind>,
-    /// Rows to generate.
+    /// Rows to generate. Default 20.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u32>,
-    /// Length of a row, seconds. Default: `interval_s`.
+    /// Length of a row, seconds. Default: `interval_s`. Not for a file in stage form.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stage_s: Option<u32>,
-    /// Fewest users. Default 1.
+    /// Fewest users, a whole number. Default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<f64>,
-    /// Most users. Default 100.
+    /// Most users, a whole number. Default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<f64>,
     /// `diurnal`: rows of one day; `steps`: rows of one level. Default 20 and 5.

@@ -1,11 +1,33 @@
 //! Traffic traces: users of each service over time.
 //!
 //! A trace is a list of *stages* per service, as Locust plays them: a duration, a number of users
-//! and the rate at which the count ramps towards it.
+//! and the rate at which the count ramps towards it. Traces come from CSV files ([`csv`]), are
+//! built in ([`builtin`]), drawn from a seed ([`generate`]) or made from what others have measured:
+//! a Locust run ([`locust_history`]) or request counts ([`counts`]). [`locust`] writes one as a
+//! locustfile, so that a real cluster gets the very same load.
 
+pub mod builtin;
+pub mod counts;
+pub mod csv;
 mod from_spec;
+pub mod generate;
+pub mod locust;
+pub mod locust_history;
+mod table;
+mod time;
 
 pub use from_spec::{SpecContext, from_spec};
+
+use crate::error::{Error, Result};
+
+/// Length of a row of the interval form where nothing else is said, seconds.
+pub const DEFAULT_STAGE_S: u32 = 120;
+
+/// Most users of a service. Beyond it a file is taken to be damaged.
+pub const MAX_USERS: f64 = 1e9;
+
+/// Most rows that are made rather than read. More would be a slip that fills the memory.
+pub const MAX_ROWS: usize = 10_000_000;
 
 /// One stage of traffic: the count of users moves to `users` at `spawn_rate` and stays there.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,6 +40,14 @@ pub struct Stage {
     pub spawn_rate: f64,
 }
 
+impl Stage {
+    /// A row of the interval form: the spawn rate is the number of users (at least 1), as the
+    /// original load generators have it.
+    pub fn of_interval(duration_s: u32, users: f64) -> Self {
+        Self { duration_s, users, spawn_rate: users.max(1.0) }
+    }
+}
+
 /// The traffic of one service.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ServiceTrace {
@@ -28,13 +58,9 @@ pub struct ServiceTrace {
 }
 
 impl ServiceTrace {
-    /// A trace of equal stages whose spawn rate is the number of users (at least 1), as the
-    /// original load generators have it.
+    /// A trace of equal stages, one for each of `rows`.
     pub fn from_rows(service: &str, rows: &[f64], stage_s: u32) -> Self {
-        let stages = rows
-            .iter()
-            .map(|&users| Stage { duration_s: stage_s, users, spawn_rate: users.max(1.0) })
-            .collect();
+        let stages = rows.iter().map(|&users| Stage::of_interval(stage_s, users)).collect();
         Self { service: service.to_owned(), stages }
     }
 
@@ -42,6 +68,29 @@ impl ServiceTrace {
     pub fn duration_s(&self) -> u32 {
         self.stages.iter().map(|stage| stage.duration_s).sum()
     }
+
+    /// The stages' users: fewest, mean over time, most. Ramps are not counted.
+    pub fn users_summary(&self) -> UsersSummary {
+        let mut summary = UsersSummary { min: f64::INFINITY, mean: 0.0, max: 0.0 };
+        for stage in &self.stages {
+            summary.min = summary.min.min(stage.users);
+            summary.max = summary.max.max(stage.users);
+            summary.mean += stage.users * f64::from(stage.duration_s);
+        }
+        summary.mean /= f64::from(self.duration_s());
+        summary
+    }
+}
+
+/// Users of a service over a whole trace.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct UsersSummary {
+    /// Fewest users of a stage.
+    pub min: f64,
+    /// Mean over time.
+    pub mean: f64,
+    /// Most users of a stage.
+    pub max: f64,
 }
 
 /// The traffic of several services.
@@ -49,4 +98,60 @@ impl ServiceTrace {
 pub struct Trace {
     /// One entry a service.
     pub services: Vec<ServiceTrace>,
+}
+
+impl Trace {
+    /// Loads a built-in trace (`paper`, `paper/house`) or a file of either form. `stage_s` is the
+    /// length of a row of the interval form, `columns` picks services (all of them if empty).
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file, the line and the remedy.
+    pub fn load(name_or_path: &str, stage_s: u32, columns: &[&str]) -> Result<Self> {
+        let path = std::path::Path::new(name_or_path);
+        // A folder may be called as a built-in trace is.
+        let (name, column) = match name_or_path.split_once('/') {
+            Some((name, column)) if !path.exists() => (name, Some(column)),
+            _ => (name_or_path, None),
+        };
+        if let Some(known) = builtin::find(name) {
+            let columns = column.as_ref().map_or(columns, std::slice::from_ref);
+            return csv::read(&format!("trace `{name}`"), known.text, stage_s, columns);
+        }
+        if !name_or_path.contains(['/', '\\', '.']) && !path.exists() {
+            return Err(builtin::unknown(&format!("trace `{name_or_path}`"), name_or_path));
+        }
+        let text = crate::error::read_input(path)?;
+        csv::read(name_or_path, &text, stage_s, columns)
+    }
+}
+
+/// The nearest whole number, halves upwards.
+pub(crate) fn round_half_up(number: f64) -> f64 {
+    (number + 0.5).floor()
+}
+
+/// Checks that `rows` rows of `stage_s` seconds can be counted in seconds.
+fn check_length(place: &str, rows: usize, stage_s: u32) -> Result<()> {
+    if stage_s == 0 {
+        return Err(Error::input(
+            place,
+            "stage_s = 0: a row has to last",
+            "give whole seconds, at least 1",
+        ));
+    }
+    if rows > MAX_ROWS {
+        return Err(Error::input(
+            place,
+            format!("{rows} rows are more than {MAX_ROWS}"),
+            "give fewer rows",
+        ));
+    }
+    if u32::try_from(rows).ok().and_then(|rows| rows.checked_mul(stage_s)).is_none() {
+        return Err(Error::input(
+            place,
+            format!("{rows} rows of {stage_s} s are longer than {} s", u32::MAX),
+            "give fewer or shorter rows",
+        ));
+    }
+    Ok(())
 }

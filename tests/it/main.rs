@@ -3,3 +3,5 @@
 mod replay_kpa;
 mod scenario_cli;
 mod support;
+mod trace_bad_input;
+mod trace_cli;

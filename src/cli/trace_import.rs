@@ -1,0 +1,232 @@
+//! `trace import`.
+
+use std::path::{Path, PathBuf};
+
+use clap::ValueEnum;
+
+use super::Common;
+use super::trace_generate::check_names;
+use super::trace_output::{CsvForm, Output, kind_of};
+use crate::error::{Error, read_input};
+use crate::trace::counts::{self, CountsRule, Gaps};
+use crate::trace::{Stage, Trace, locust_history, round_half_up};
+
+/// What is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ImportKind {
+    /// A CSV table of request counts. Sums of --sum rows are spread linearly: the least becomes
+    /// --users-min, the greatest --users-max, each column by itself, rounded half up.
+    Counts,
+    /// Locust's *_stats_history.csv (2.8.6 to 2.47.0), one file a service: the user counts of the
+    /// rows `Aggregated`, as stages that follow the ramps, or as rows of --stage-s seconds.
+    LocustHistory,
+}
+
+/// What happens to gaps between the times of counts.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum GapsChoice {
+    /// They are an error that names them.
+    Refuse,
+    /// Missing rows count as zero requests.
+    Zero,
+    /// Missing rows repeat the row before.
+    Hold,
+}
+
+/// Arguments of `trace import`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The file to read; locust-history takes several, one a service.
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// What it holds.
+    #[arg(long, value_enum)]
+    kind: ImportKind,
+    /// Most users. counts: at the greatest sum [default: 100]. locust-history: a recording with more
+    /// is scaled down to it [default: kept as it is].
+    #[arg(long, value_name = "USERS")]
+    users_max: Option<f64>,
+    /// Names of the services [default: the columns of counts; the names of the Locust files].
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    services: Vec<String>,
+    /// Length of a row of the trace, seconds [default: counts: from the times, else 120;
+    /// locust-history: stages follow the ramps].
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u32).range(1..))]
+    stage_s: Option<u32>,
+    /// The form of the file written.
+    #[arg(long, value_enum, default_value_t = CsvForm::Auto)]
+    form: CsvForm,
+    #[command(flatten)]
+    output: Output,
+    #[command(flatten)]
+    counts: Counts,
+}
+
+/// What only request counts have.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Request counts")]
+struct Counts {
+    /// Columns of counts, one a service [default: the only one that is no time].
+    #[arg(long, value_name = "A,B", value_delimiter = ',')]
+    column: Vec<String>,
+    /// The column of times [default: the first whose name says so].
+    #[arg(long, value_name = "NAME")]
+    time_column: Option<String>,
+    /// Consecutive rows to add up to one row of the trace [default: 1].
+    #[arg(long, value_name = "K")]
+    sum: Option<usize>,
+    /// Users at the least sum [default: 1].
+    #[arg(long, value_name = "USERS")]
+    users_min: Option<f64>,
+    /// Keep fractions of users.
+    #[arg(long)]
+    fractional: bool,
+    /// What happens where the times show that rows are missing [default: refuse].
+    #[arg(long, value_enum)]
+    gaps: Option<GapsChoice>,
+    /// Rows to leave out at the start of the file [default: 0].
+    #[arg(long, value_name = "N")]
+    skip_rows: Option<usize>,
+    /// Rows to use after that [default: all].
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
+}
+
+pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+    args.output.check()?;
+    check_names("--services", &args.services)?;
+    for file in &args.files {
+        if file.to_str().is_some_and(|name| name.contains("://")) {
+            return Err(Error::input(
+                file.display(),
+                "this kind is read from a file",
+                "download it first and name the file",
+            )
+            .into());
+        }
+    }
+    let trace = match args.kind {
+        ImportKind::Counts => import_counts(args)?,
+        ImportKind::LocustHistory => import_history(args)?,
+    };
+    args.output.write(&trace, kind_of(args.form, &trace), common)
+}
+
+fn import_counts(args: &Args) -> crate::Result<Trace> {
+    let [file] = args.files.as_slice() else {
+        return Err(Error::input(
+            args.files[1].display(),
+            "request counts come from one file",
+            "name one file; --column takes several columns of it",
+        ));
+    };
+    let rule = CountsRule {
+        columns: args.counts.column.clone(),
+        services: args.services.clone(),
+        time_column: args.counts.time_column.clone(),
+        skip_rows: args.counts.skip_rows.unwrap_or(0),
+        rows: args.counts.rows,
+        sum: args.counts.sum.unwrap_or(1),
+        users_min: args.counts.users_min.unwrap_or(1.0),
+        users_max: args.users_max.unwrap_or(100.0),
+        fractional: args.counts.fractional,
+        gaps: match args.counts.gaps {
+            None | Some(GapsChoice::Refuse) => Gaps::Refuse,
+            Some(GapsChoice::Zero) => Gaps::Zero,
+            Some(GapsChoice::Hold) => Gaps::Hold,
+        },
+        stage_s: args.stage_s,
+    };
+    let imported = counts::import(&file.display().to_string(), &read_input(file)?, &rule)?;
+    for warning in &imported.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(imported.trace)
+}
+
+fn import_history(args: &Args) -> crate::Result<Trace> {
+    refuse_counts_options(&args.counts)?;
+    let names: Vec<String> = if args.services.is_empty() {
+        args.files.iter().map(|file| name_of(file)).collect()
+    } else {
+        args.services.clone()
+    };
+    if names.len() != args.files.len() {
+        return Err(Error::input(
+            format!("--services {}", names.join(",")),
+            format!("{} services for {} files", names.len(), args.files.len()),
+            "name one service a file",
+        ));
+    }
+    check_names("services", &names)?;
+    let mut services = Vec::new();
+    for (file, name) in args.files.iter().zip(&names) {
+        let text = read_input(file)?;
+        services.push(locust_history::import(
+            &file.display().to_string(),
+            &text,
+            name,
+            args.stage_s,
+        )?);
+    }
+    let mut trace = Trace { services };
+    if let Some(users_max) = args.users_max {
+        scale_down(&mut trace, users_max)?;
+    }
+    Ok(trace)
+}
+
+/// The first option given that belongs to request counts is refused.
+fn refuse_counts_options(counts: &Counts) -> crate::Result<()> {
+    let given = [
+        ("--column", !counts.column.is_empty()),
+        ("--time-column", counts.time_column.is_some()),
+        ("--sum", counts.sum.is_some()),
+        ("--users-min", counts.users_min.is_some()),
+        ("--fractional", counts.fractional),
+        ("--gaps", counts.gaps.is_some()),
+        ("--skip-rows", counts.skip_rows.is_some()),
+        ("--rows", counts.rows.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((option, _)) => Err(Error::input(
+            "trace import --kind locust-history",
+            format!("{option} belongs to --kind counts"),
+            format!("remove {option}"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The name of a service from that of its recording: `house_stats_history.csv` gives `house`.
+fn name_of(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    let name = name.strip_suffix(".csv").unwrap_or(&name);
+    name.strip_suffix("_stats_history").unwrap_or(name).to_owned()
+}
+
+/// Scales users and spawn rates so that no stage has more than `users_max`; a trace that has no
+/// more stays as it is.
+fn scale_down(trace: &mut Trace, users_max: f64) -> crate::Result<()> {
+    if !(users_max > 0.0 && users_max.is_finite()) {
+        return Err(Error::input(
+            format!("--users-max {users_max}"),
+            "the most users are above zero",
+            "give a number of users, as 100",
+        ));
+    }
+    for service in &mut trace.services {
+        let most = service.users_summary().max;
+        if most > users_max {
+            for stage in &mut service.stages {
+                let plain = *stage == Stage::of_interval(stage.duration_s, stage.users);
+                stage.users = round_half_up(stage.users * users_max / most);
+                stage.spawn_rate *= users_max / most;
+                if plain {
+                    *stage = Stage::of_interval(stage.duration_s, stage.users);
+                }
+            }
+        }
+    }
+    Ok(())
+}
