@@ -15,7 +15,9 @@
 
 pub mod cli;
 pub mod error;
+pub mod number;
 pub mod policy;
+pub mod report;
 pub mod rng;
 pub mod run;
 pub mod scenario;
