@@ -180,6 +180,13 @@ pub(super) fn with_interval(mean: Option<f64>, ci95: Option<[f64; 2]>, factor: f
     }
 }
 
+/// The mean alone, with the decimals that its interval makes meaningful and a true minus sign.
+pub(super) fn mean_text(mean: f64, ci95: Option<[f64; 2]>, factor: f64) -> String {
+    let ci95 = ci95.map(|[low, high]| [low * factor, high * factor]);
+    let text = plain(mean * factor, interval_decimals(mean * factor, ci95));
+    text.replace("inf", "∞").replace('-', "−")
+}
+
 /// Decimals that show two digits of half the interval; without one, those of [`decimals`].
 fn interval_decimals(mean: f64, ci95: Option<[f64; 2]>) -> usize {
     match ci95 {
