@@ -35,6 +35,7 @@ pub struct Summary {
     /// The master seed.
     pub seed: u64,
     /// Sum of the rewards of all decisions, in their order.
+    #[serde(with = "crate::number::plain")]
     pub reward: f64,
     /// Decisions that earned a reward.
     pub decisions: u64,

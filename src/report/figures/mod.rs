@@ -1,0 +1,228 @@
+//! Figures as SVG and PNG: titled, with units on the axes, in colours that colour-blind readers can
+//! tell apart, legible in print at the width of a page.
+//!
+//! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds. The same input gives
+//! the same bytes.
+
+mod axes;
+mod canvas;
+mod comparison;
+mod style;
+mod timeline;
+mod timeline_data;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use self::canvas::Canvas;
+use super::{Comparison, atomic};
+use crate::error::{Error, Result};
+use crate::run::Run;
+use crate::scenario::Scenario;
+
+/// Draws the timeline of one run into `dir`, which is made if need be. Gives the files written:
+/// `timeline-POLICY-SEED.svg` and `.png`.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Failed`] when a file cannot be written.
+pub fn draw_timeline(run: &Run, scenario: &Scenario, dir: &Path) -> Result<Vec<PathBuf>> {
+    let data = timeline_data::TimelineData::new(run, scenario);
+    let name = format!("timeline-{}-{}", file_name(&run.summary.policy), run.summary.seed);
+    write(&timeline::draw(&data, &run.summary), dir, &name)
+}
+
+/// Draws policies against each other into `dir`, which is made if need be. Gives the files written:
+/// `comparison.svg` and `.png`.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_comparison(comparison: &Comparison, dir: &Path) -> Result<Vec<PathBuf>> {
+    write(&comparison::draw(comparison), dir, "comparison")
+}
+
+fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
+    let svg = dir.join(format!("{name}.svg"));
+    let text = canvas.to_svg()?;
+    atomic::write(&svg, |writer| std::io::Write::write_all(writer, text.as_bytes()))?;
+    let png = dir.join(format!("{name}.png"));
+    // The encoder goes by the ending, so the temporary name has it too.
+    let temporary = dir.join(format!(".{name}.{}.png", std::process::id()));
+    canvas.write_png(&temporary)?;
+    fs::rename(&temporary, &png).map_err(|source| Error::io("rename to", &png, source))?;
+    Ok(vec![svg, png])
+}
+
+/// A policy's name with nothing in it that a file name cannot have.
+fn file_name(policy: &str) -> String {
+    let safe = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '_' | '.');
+    policy.chars().map(|letter| if safe(letter) { letter } else { '-' }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixtures;
+
+    /// Where to keep the figures of the tests for looking at them; unset, they go.
+    const KEEP: &str = "QUOTASCALE_KEEP_FIGURES";
+
+    fn scenario(services: &[&str]) -> Scenario {
+        let mut scenario = Scenario::load("paper-knative", &[]).unwrap();
+        let first = scenario.spec.service[0].clone();
+        scenario.spec.service = services
+            .iter()
+            .map(|name| {
+                let mut service = first.clone();
+                service.name = (*name).to_owned();
+                service
+            })
+            .collect();
+        scenario
+    }
+
+    fn drawn(name: &str, draw: impl Fn(&Path) -> Result<Vec<PathBuf>>) -> String {
+        let dir = tempfile::tempdir().unwrap();
+        let files = draw(dir.path()).unwrap();
+        assert_eq!(files.len(), 2);
+        let svg = fs::read_to_string(&files[0]).unwrap();
+        let png = fs::read(&files[1]).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+        if let Some(keep) = std::env::var_os(KEEP) {
+            fs::create_dir_all(&keep).unwrap();
+            for (file, ending) in files.iter().zip(["svg", "png"]) {
+                fs::copy(file, Path::new(&keep).join(format!("{name}.{ending}"))).unwrap();
+            }
+        }
+        svg
+    }
+
+    #[test]
+    fn a_timeline_names_all_that_it_shows() {
+        let services = ["house", "senti", "numbr"];
+        let run = fixtures::knative_run(&services, 8);
+        let scenario = scenario(&services);
+        let draw = |dir: &Path| draw_timeline(&run, &scenario, dir);
+        let svg = drawn("timeline", draw);
+        for text in [
+            "hybrid on paper-knative, seed 3",
+            "reward −0.4200",
+            "time, min",
+            "users",
+            "forecast",
+            "pods",
+            "ready",
+            "starting",
+            "terminating",
+            "CPU, cores",
+            "quota",
+            "overlap",
+            "p95, % of SLO",
+            "SLO",
+            "no request completed",
+            "house",
+            "senti",
+            "numbr",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(svg, drawn("timeline", draw), "the same bytes each time");
+    }
+
+    #[test]
+    fn a_timeline_holds_one_service_or_twelve_with_long_names() {
+        let names: Vec<String> =
+            (0..12).map(|i| format!("a-service-with-quite-a-long-name-{i}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut run = fixtures::knative_run(&names, 20);
+        run.summary.policy = "my-own-agent:with a long / name".into();
+        let svg = drawn("timeline-12", |dir| draw_timeline(&run, &scenario(&names), dir));
+        assert!(svg.contains("my-own-agent:with a long / name"));
+        let run = fixtures::knative_run(&["one"], 2);
+        drawn("timeline-1", |dir| draw_timeline(&run, &scenario(&["one"]), dir));
+    }
+
+    #[test]
+    fn a_timeline_needs_no_ticks() {
+        let services = ["house", "senti", "numbr"];
+        let run = fixtures::paper_run(&services, 19);
+        let svg = drawn("timeline-paper", |dir| draw_timeline(&run, &scenario(&services), dir));
+        assert!(svg.contains("mean of the interval") && !svg.contains("terminating"));
+    }
+
+    #[test]
+    fn degenerate_runs_are_drawn() {
+        let scenario = scenario(&["house"]);
+        drawn("timeline-empty", |dir| draw_timeline(&Run::default(), &scenario, dir));
+        let mut run = fixtures::knative_run(&["house", "unknown"], 2);
+        run.summary.reward = f64::INFINITY;
+        for row in &mut run.ticks {
+            row.users = 0;
+            row.cpu_m = 0;
+            row.p95_ms = None;
+        }
+        for row in &mut run.intervals {
+            row.p95_ms = row.p95_ms.map(|_| f64::INFINITY);
+        }
+        for row in &mut run.decisions {
+            row.forecast = f64::NAN;
+        }
+        drawn("timeline-odd", |dir| draw_timeline(&run, &scenario, dir));
+        run.intervals.clear();
+        run.ticks.clear();
+        drawn("timeline-decisions", |dir| draw_timeline(&run, &scenario, dir));
+    }
+
+    const POLICIES: [&str; 8] = [
+        "kpa-latency",
+        "kpa-resource",
+        "random",
+        "hybrid",
+        "greedy",
+        "priced-greedy",
+        "recurrent-ppo",
+        "my-agent-with-a-very-long-name:runs/2026-11-24/final",
+    ];
+
+    #[test]
+    fn a_comparison_names_all_that_it_shows() {
+        let comparison = fixtures::comparison(&POLICIES, 10);
+        let svg = drawn("comparison", |dir| draw_comparison(&comparison, dir));
+        for text in [
+            "Policies on paper-knative",
+            "mean over 10 seeds",
+            "reward",
+            "requests over SLO, %",
+            "over quota, CPU-s",
+            "allocated, CPU-s",
+        ] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(POLICIES[..7].iter().all(|name| svg.contains(name)));
+    }
+
+    #[test]
+    fn degenerate_comparisons_are_drawn() {
+        let one = fixtures::comparison(&["hybrid"], 1);
+        drawn("comparison-one", |dir| draw_comparison(&one, dir));
+        let mut odd = fixtures::comparison(&POLICIES[..4], 3);
+        odd.policies[0].reward = crate::report::Statistic::default();
+        odd.policies[1].reward.mean = Some(f64::INFINITY);
+        odd.policies[1].reward.ci95 = None;
+        odd.policies[2].reward.mean = Some(f64::NEG_INFINITY);
+        odd.policies[2].reward.ci95 = None;
+        for policy in &mut odd.policies {
+            policy.over_quota_cpu_seconds.mean = Some(0.0);
+            policy.over_quota_cpu_seconds.ci95 = Some([0.0, 0.0]);
+            policy.slo_violation_share.mean = None;
+            policy.slo_violation_share.ci95 = None;
+        }
+        drawn("comparison-odd", |dir| draw_comparison(&odd, dir));
+    }
+
+    #[test]
+    fn names_of_files_are_safe() {
+        assert_eq!(file_name("fixed:21/6/7"), "fixed-21-6-7");
+    }
+}

@@ -1,0 +1,21 @@
+//! What runs turn into: statistics over seeds, terminal tables, files and figures.
+//!
+//! - [`stats`]: means with bootstrap intervals, paired tests.
+//! - [`comparison`]: policies against each other over seeds.
+//! - [`table`]: the same in a terminal.
+//! - [`export`]: CSV, Parquet and JSON, and reading them back.
+//! - [`figures`]: SVG and PNG.
+
+mod atomic;
+pub mod comparison;
+pub mod export;
+pub mod figures;
+#[cfg(test)]
+mod fixtures;
+pub mod rows;
+pub mod stats;
+pub mod table;
+
+pub use comparison::{Comparison, Difference, PolicyResult, RunResult, Statistic, VsReference};
+pub use export::{load_comparison, load_run, write_comparison, write_run};
+pub use figures::{draw_comparison, draw_timeline};
