@@ -114,6 +114,13 @@ impl Trace {
             _ => (name_or_path, None),
         };
         if let Some(known) = builtin::find(name) {
+            if column.is_some() && !columns.is_empty() {
+                return Err(Error::input(
+                    format!("trace `{name_or_path}`"),
+                    format!("columns are chosen twice: in the name and as {}", columns.join(",")),
+                    format!("name the trace `{name}` alone"),
+                ));
+            }
             let columns = column.as_ref().map_or(columns, std::slice::from_ref);
             return csv::read(&format!("trace `{name}`"), known.text, stage_s, columns);
         }
