@@ -36,7 +36,7 @@ pub struct Input {
     /// Only these columns (interval form) or services (stage form).
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     column: Vec<String>,
-    /// Length of a row of the interval form, seconds.
+    /// Length of a row of the interval form, seconds; the stage form says it itself.
     #[arg(long, value_name = "S", default_value_t = DEFAULT_STAGE_S, value_parser = clap::value_parser!(u32).range(1..))]
     stage_s: u32,
 }

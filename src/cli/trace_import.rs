@@ -120,15 +120,16 @@ fn import_counts(args: &Args) -> crate::Result<Trace> {
             "name one file; --column takes several columns of it",
         ));
     };
+    let default = CountsRule::default();
     let rule = CountsRule {
         columns: args.counts.column.clone(),
         services: args.services.clone(),
         time_column: args.counts.time_column.clone(),
-        skip_rows: args.counts.skip_rows.unwrap_or(0),
+        skip_rows: args.counts.skip_rows.unwrap_or(default.skip_rows),
         rows: args.counts.rows,
-        sum: args.counts.sum.unwrap_or(1),
-        users_min: args.counts.users_min.unwrap_or(1.0),
-        users_max: args.users_max.unwrap_or(100.0),
+        sum: args.counts.sum.unwrap_or(default.sum),
+        users_min: args.counts.users_min.unwrap_or(default.users_min),
+        users_max: args.users_max.unwrap_or(default.users_max),
         fractional: args.counts.fractional,
         gaps: match args.counts.gaps {
             None | Some(GapsChoice::Refuse) => Gaps::Refuse,

@@ -50,6 +50,25 @@ pub struct CountsRule {
     pub stage_s: Option<u32>,
 }
 
+impl Default for CountsRule {
+    /// Every row by itself, onto 1 to 100 whole users, without gaps.
+    fn default() -> Self {
+        Self {
+            columns: Vec::new(),
+            services: Vec::new(),
+            time_column: None,
+            skip_rows: 0,
+            rows: None,
+            sum: 1,
+            users_min: 1.0,
+            users_max: 100.0,
+            fractional: false,
+            gaps: Gaps::Refuse,
+            stage_s: None,
+        }
+    }
+}
+
 /// What happens to rows that the times show to be missing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Gaps {
@@ -305,7 +324,9 @@ fn fill_gaps(
             "fill them with --gaps zero or --gaps hold, or choose rows with --skip-rows and --rows",
         ));
     }
-    check_length(table.file(), rows.offsets.len() + missing.iter().sum::<usize>(), 1)?;
+    let filled_rows =
+        missing.iter().fold(rows.offsets.len(), |sum, &more| sum.saturating_add(more));
+    check_length(table.file(), filled_rows, 1)?;
     for counts in &mut rows.counts {
         let mut filled = Vec::new();
         for (&count, &missing) in counts.iter().zip(missing.iter().chain([&0])) {
@@ -364,19 +385,7 @@ mod tests {
     use super::*;
 
     fn rule() -> CountsRule {
-        CountsRule {
-            columns: Vec::new(),
-            services: Vec::new(),
-            time_column: None,
-            skip_rows: 0,
-            rows: None,
-            sum: 1,
-            users_min: 1.0,
-            users_max: 101.0,
-            fractional: false,
-            gaps: Gaps::Refuse,
-            stage_s: None,
-        }
+        CountsRule { users_max: 101.0, ..CountsRule::default() }
     }
 
     fn users(trace: &Trace, service: usize) -> Vec<f64> {
@@ -422,6 +431,13 @@ mod tests {
     }
 
     #[test]
+    fn a_gap_that_would_fill_the_memory_is_refused() {
+        let text = "time,n\n0,1\n1,2\n1e300,3\n";
+        let error = import("c.csv", text, &CountsRule { gaps: Gaps::Zero, ..rule() }).unwrap_err();
+        assert!(error.to_string().contains("are more than"), "{error}");
+    }
+
+    #[test]
     fn what_is_no_count_is_refused() {
         let cases = [
             ("time,n\n0,1\n60,NaN\n", "c.csv:3: `NaN` in column `n` is not finite"),
@@ -431,6 +447,7 @@ mod tests {
             ("time,n\n0,1\nx,2\n", "c.csv:3: time = x: this is not a time"),
             ("time,n\n0,1\n60,2\n150,3\n", "c.csv:4: 90 s after the row before"),
             ("time,n\n0,1\n60,1\n", "all sums of `n` are 1"),
+            ("time,n\n0,1\n1,2\n1e300,3\n", "c.csv: the counts have gaps"),
             ("time,n\n", "0 rows of counts do not make one sum"),
             ("time,n,m\n0,1,2\n", "choose with --column from n, m"),
         ];

@@ -114,6 +114,13 @@ impl Trace {
             _ => (name_or_path, None),
         };
         if let Some(known) = builtin::find(name) {
+            if column.is_some() && !columns.is_empty() {
+                return Err(Error::input(
+                    format!("trace `{name_or_path}`"),
+                    format!("columns are chosen twice: in the name and as {}", columns.join(",")),
+                    format!("name the trace `{name}` alone"),
+                ));
+            }
             let columns = column.as_ref().map_or(columns, std::slice::from_ref);
             return csv::read(&format!("trace `{name}`"), known.text, stage_s, columns);
         }
@@ -154,4 +161,43 @@ fn check_length(place: &str, rows: usize, stage_s: u32) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever a file holds, it is read or refused.
+        #[test]
+        fn no_text_makes_a_reader_panic(
+            header in prop::sample::select(vec![
+                "house,senti",
+                "time,n",
+                "service,duration_s,users,spawn_rate",
+                "Timestamp,User Count,Name",
+            ]),
+            cells in prop::collection::vec(
+                prop_oneof![
+                    any::<f64>().prop_map(|number| number.to_string()),
+                    (0..300_u32).prop_map(|number| number.to_string()),
+                    "[-0-9TZ:+.]{1,20}",
+                    Just("Aggregated".to_owned()),
+                    "\\PC{0,6}",
+                ],
+                0..24,
+            ),
+            columns in 1..5_usize,
+        ) {
+            let rows: Vec<String> = cells.chunks(columns).map(|row| row.join(",")).collect();
+            let text = format!("{header}\n{}", rows.join("\n"));
+            let _ = csv::read("t", &text, 120, &[]);
+            let _ = locust_history::import("t", &text, "house", None);
+            let _ = locust_history::import("t", &text, "house", Some(7));
+            let rule = counts::CountsRule { gaps: counts::Gaps::Hold, ..counts::CountsRule::default() };
+            let _ = counts::import("t", &text, &rule);
+        }
+    }
 }

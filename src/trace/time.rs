@@ -6,7 +6,7 @@ pub(super) fn parse_iso(text: &str) -> Option<f64> {
     let (date, time) = text.split_once(['T', ' '])?;
     let mut parts = date.splitn(3, '-').map(str::parse::<i64>);
     let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
-    if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    if !(0..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
     let (time, offset_s) = split_zone(time)?;
@@ -51,7 +51,14 @@ mod tests {
         assert_eq!(parse_iso("1998-06-28T08:02:00Z"), Some(899_020_920.0));
         assert_eq!(parse_iso("1998-06-28 10:02:00.5+02:00"), Some(899_020_920.5));
         assert_eq!(parse_iso("2024-02-29T23:59:59-0130"), Some(1_709_256_599.0));
-        for text in ["1998-06-28", "28.06.1998 08:02", "1998-13-28T08:02", "T08:02", "12"] {
+        for text in [
+            "1998-06-28",
+            "28.06.1998 08:02",
+            "1998-13-28T08:02",
+            "T08:02",
+            "12",
+            "99999999999999999-01-01T00:00",
+        ] {
             assert_eq!(parse_iso(text), None, "{text}");
         }
     }

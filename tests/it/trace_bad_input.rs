@@ -85,6 +85,7 @@ fn names_and_arguments() {
     refused("", &["show", "none.csv"], &["none.csv: cannot read the file", "check the path"]);
     refused("", &["show", "papr"], &["did you mean `paper`?", "diurnal"]);
     refused("", &["show", "paper/hause"], &["did you mean `house`?"]);
+    refused("", &["show", "paper/house", "--column", "senti"], &["columns are chosen twice"]);
     refused("", &["generate", "random", "--noise", "0.1"], &["`noise` does not belong"]);
     refused(
         "",
