@@ -14,6 +14,7 @@
 //! ([`units`]).
 
 pub mod cli;
+pub mod env;
 pub mod error;
 pub mod policy;
 pub mod rng;

@@ -1,10 +1,14 @@
 //! The command line: one file per verb. Nothing but this module knows clap.
 
+mod interrupt;
+mod oracle;
 mod output;
+mod progress;
 mod replay;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
+mod scenario_args;
 
 use std::process::ExitCode;
 
@@ -45,6 +49,8 @@ enum Verb {
     /// List, show or check scenarios, or print their schema.
     #[command(subcommand)]
     Scenario(scenario::Verb),
+    /// Compute the exact optimum of environment `paper` with known traffic.
+    Oracle(oracle::Args),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -57,6 +63,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let result = match cli.verb {
         Verb::Scenario(verb) => scenario::run(verb, cli.common),
+        Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

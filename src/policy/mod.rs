@@ -1,5 +1,7 @@
 //! Policies: from a [`Snapshot`] and a forecast to a [`Decision`].
 
+pub mod paper;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;

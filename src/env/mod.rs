@@ -1,0 +1,3 @@
+//! Environments: what turns decisions into states and rewards.
+
+pub mod paper;
