@@ -1,10 +1,14 @@
 //! The command line: one file per verb. Nothing but this module knows clap.
 
+mod interrupt;
+mod oracle;
 mod output;
+mod progress;
 mod replay;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
+mod scenario_args;
 mod trace;
 mod trace_export;
 mod trace_generate;
@@ -53,6 +57,8 @@ enum Verb {
     /// List, show, import, export or generate traffic traces.
     #[command(subcommand)]
     Trace(trace::Verb),
+    /// Compute the exact optimum of environment `paper` with known traffic.
+    Oracle(oracle::Args),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -66,6 +72,7 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.verb {
         Verb::Scenario(verb) => scenario::run(verb, cli.common),
         Verb::Trace(verb) => trace::run(verb, cli.common),
+        Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

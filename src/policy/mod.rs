@@ -10,6 +10,8 @@ pub use fixed::Fixed;
 pub use hybrid::Hybrid;
 pub use random::Random;
 pub use replay::Replay;
+pub mod paper;
+
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};

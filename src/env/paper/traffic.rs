@@ -1,0 +1,77 @@
+//! Traffic as the `paper` environment serves it: whole users, a row a step.
+
+use super::state::SERVICES;
+use crate::error::{Error, Result};
+use crate::scenario::Scenario;
+use crate::trace::Trace;
+
+/// More users than this could overflow sums of millicores.
+pub(crate) const MAX_USERS: u32 = 10_000_000;
+
+/// Users of the three services, row by row.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PaperTrace {
+    /// The rows; element 0 is read only where a reset takes its users from the trace.
+    pub rows: Vec<[u32; SERVICES]>,
+}
+
+impl PaperTrace {
+    /// From a trace whose stages are rows; fractions of users are rounded half up.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when there are not three services of as many stages each, or users out of range.
+    pub fn new(trace: &Trace) -> Result<Self> {
+        let [first, second, third] = trace.services.as_slice() else {
+            return Err(Error::input(
+                "traffic",
+                format!("{} services", trace.services.len()),
+                "environment \"paper\" has exactly three",
+            ));
+        };
+        let lengths = [first, second, third].map(|service| service.stages.len());
+        if lengths.iter().any(|&length| length != lengths[0] || length < 2) {
+            return Err(Error::input(
+                "traffic",
+                format!("{lengths:?} rows"),
+                "give every service the same number of rows, at least two",
+            ));
+        }
+        let mut rows = vec![[0; SERVICES]; lengths[0]];
+        for (service, traffic) in trace.services.iter().enumerate() {
+            for (row, stage) in rows.iter_mut().zip(&traffic.stages) {
+                let users = (stage.users + 0.5).floor();
+                if !(users >= 0.0 && users <= f64::from(MAX_USERS)) {
+                    return Err(Error::input(
+                        format!("traffic of {}", traffic.service),
+                        format!("{} users", stage.users),
+                        format!("give 0 to {MAX_USERS}"),
+                    ));
+                }
+                row[service] = users as u32;
+            }
+        }
+        Ok(Self { rows })
+    }
+
+    /// The traffic of `seed` that policies are evaluated on.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Scenario::traffic`].
+    pub fn evaluation(scenario: &Scenario, seed: u64) -> Result<Self> {
+        Self::new(&scenario.traffic(seed)?)
+    }
+
+    /// The traffic of `seed` that agents are trained and policies tuned on.
+    ///
+    /// # Errors
+    /// As [`Self::new`] and [`Scenario::training_traffic`].
+    pub fn training(scenario: &Scenario, seed: u64) -> Result<Self> {
+        Self::new(&scenario.training_traffic(seed)?)
+    }
+
+    /// The row that is served after step `step`; zeros where a truncating step reads none.
+    #[inline]
+    pub fn after(&self, step: usize) -> [u32; SERVICES] {
+        self.rows.get(step).copied().unwrap_or_default()
+    }
+}

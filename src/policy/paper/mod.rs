@@ -1,0 +1,9 @@
+//! Policies of the `paper` environment that know its rules: nothing is learned here.
+
+mod greedy;
+mod oracle;
+mod price;
+
+pub use greedy::Greedy;
+pub use oracle::Oracle;
+pub use price::{DEFAULT_PRICE, PRICE_GRID, PriceSearch, search_price};
