@@ -4,6 +4,7 @@
 //! in. Four are built in ([`BUILTIN`]).
 
 mod corrections;
+mod duration;
 pub mod kpa;
 mod load;
 mod profile;
@@ -14,6 +15,7 @@ mod validate;
 use std::path::PathBuf;
 
 pub use corrections::Corrections;
+pub use duration::parse_duration;
 pub use kpa::KpaConfig;
 pub(crate) use load::did_you_mean;
 pub use load::{BUILTIN, builtin_text, json_schema};
