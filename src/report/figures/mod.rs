@@ -7,6 +7,8 @@
 mod axes;
 mod canvas;
 mod comparison;
+mod keys;
+mod latency;
 mod style;
 mod timeline;
 mod timeline_data;
