@@ -382,6 +382,22 @@ mod tests {
     }
 
     #[test]
+    fn a_single_run_is_a_policy_with_its_folder() {
+        let mut run = summary("greedy", 4, 65_015.14);
+        run.warnings.push("waits for quota".into());
+        let result = RunResult::new(&run, Some(130_030.28), Path::new("runs/x"));
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(json["name"], "greedy");
+        assert_eq!(json["reward"]["per_seed"], serde_json::json!([65_015.14]));
+        assert_eq!(json["reward"]["ci95"], serde_json::Value::Null);
+        assert_eq!(json["oracle_share"]["mean"], 0.5);
+        assert_eq!(json["cold_starts"], serde_json::Value::Null);
+        assert_eq!(json["slo_violation_share"]["per_seed"], serde_json::json!([null]));
+        assert_eq!(json["vs_reference"], serde_json::Value::Null);
+        assert_eq!(json["out"], "runs/x");
+    }
+
+    #[test]
     fn what_cannot_be_compared_is_refused() {
         let message = |runs: &[Summary], reference| {
             Comparison::new(runs, None, reference).unwrap_err().to_string()

@@ -3,7 +3,7 @@
 
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, fit, text_width};
-use super::keys::Key;
+use super::keys::{Key, draw_keys};
 use super::style::{
     BLACK, Colour, HEADING_SIZE, INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, VERMILION,
     WIDTH, service_colour, service_dashes,
@@ -153,10 +153,8 @@ impl Frame<'_> {
 
     /// Keys below a heading, from the left.
     pub(super) fn keys(&mut self, column: usize, y: f64, keys: &[Key<'_>]) {
-        let mut x = self.columns[column].0;
-        for key in keys {
-            x = key.draw(self.canvas, x, y) + 13.0;
-        }
+        let (left, right) = self.columns[column];
+        draw_keys(self.canvas, keys, left, y, right - left);
     }
 
     fn users_panel(
@@ -244,7 +242,7 @@ impl Frame<'_> {
             keys.push(Key::Area("serving revision", first.tint(SERVING_TINT)));
             keys.push(Key::Area("overlap with others", first));
         } else {
-            keys.push(Key::Area("mean of the interval", first.tint(SERVING_TINT)));
+            keys.push(Key::Area(data.cpu_is, first.tint(SERVING_TINT)));
         }
 
         // Every service has the same instants: the ticks', the intervals' or the decisions'.

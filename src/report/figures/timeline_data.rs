@@ -68,6 +68,8 @@ pub struct TimelineData {
     pub by_tick: bool,
     /// What the pods are: ready ones, their mean over an interval, or those decided.
     pub pods_are: &'static str,
+    /// What the CPU is, where it is not known by tick.
+    pub cpu_is: &'static str,
 }
 
 impl TimelineData {
@@ -112,6 +114,7 @@ impl TimelineData {
             } else {
                 "decided"
             },
+            cpu_is: if run.intervals.is_empty() { "decided" } else { "mean of the interval" },
         }
     }
 }
