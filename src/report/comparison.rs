@@ -354,7 +354,7 @@ mod tests {
         // All five of one sign: 2 / 32, times the two policies that are tested.
         assert_eq!(versus.p_holm, Some(0.125));
         let [low, high] = versus.ci95.unwrap();
-        assert!(1.0 <= low && low < 1.2 && 1.2 < high && high <= 1.4);
+        assert!((1.0..1.2).contains(&low) && (1.2..=1.4).contains(&high));
         assert!(b.reward.ci95.unwrap()[0] < 150.0, "the seeds' own spread stays in the reward");
         assert_eq!(result.policies[2].vs_reference.as_ref().unwrap().reward.p_holm, Some(1.0));
         let share = b.oracle_share.as_ref().unwrap().per_seed[1].unwrap();

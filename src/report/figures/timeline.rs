@@ -209,7 +209,7 @@ impl Frame<'_> {
         let panel = self.panel(1, top, bottom, Axis::rounded(0.0, highest * 1.03, 3));
         panel.draw_grid(self.canvas);
         let pods = thinned(&line.pods, &panel, |pods| pods.from_s / self.unit_s, Pods::total);
-        let layers: [(fn(&Pods) -> f64, Colour); 4] = [
+        let layers: [PodLayer; 4] = [
             (|pods| pods.ready, colour),
             (|pods| pods.starting, colour.tint(STARTING_TINT)),
             (|pods| pods.terminating, TERMINATING),
@@ -371,6 +371,9 @@ fn push_step(points: &mut Vec<Point>, panel: &Panel, ends_s: [f64; 2], unit_s: f
     }
     points.push((to, y));
 }
+
+/// Which pods a layer of the stack holds, and its colour.
+type PodLayer = (fn(&Pods) -> f64, Colour);
 
 const FORECAST_DASHES: &[f64] = &[4.0, 2.5];
 /// Most samples in one unit of width.
