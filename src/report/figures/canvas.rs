@@ -107,7 +107,6 @@ pub struct Canvas {
 impl Canvas {
     /// An empty figure.
     pub fn new(width: f64, height: f64) -> Self {
-        register_fonts();
         Self { width, height, shapes: Vec::new() }
     }
 
@@ -309,6 +308,8 @@ pub fn fit(text: &str, size: f64, bold: bool, width: f64) -> String {
 }
 
 fn font(look: TextLook, height_over_em: f64) -> FontDesc<'static> {
+    // Here, so that no text is ever measured or drawn without it.
+    register_fonts();
     let style = if look.bold { FontStyle::Bold } else { FontStyle::Normal };
     FontDesc::new(FontFamily::Name(FONT), look.size * height_over_em * f64::from(FINENESS), style)
 }
@@ -422,7 +423,6 @@ mod tests {
 
     #[test]
     fn long_texts_are_shortened_in_the_middle() {
-        register_fonts();
         assert_eq!(fit("house", 12.0, false, 200.0), "house");
         let short = fit("a-very-long-name-of-a-service-v2", 12.0, false, 100.0);
         assert!(short.starts_with("a-ve") && short.contains('…') && short.ends_with("-v2"));

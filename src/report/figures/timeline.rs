@@ -124,7 +124,7 @@ impl Frame<'_> {
         if any(|pods| pods.refused) {
             keys.push(Key::Area("denied, pending", INK));
         }
-        if data.services.iter().any(|line| !line.revisions_s.is_empty()) {
+        if data.services.iter().any(|line| self.shows_revisions(line)) {
             keys.push(Key::Tick("revision"));
         }
         self.keys(1, rows_top - 10.0, &keys);
@@ -138,6 +138,12 @@ impl Frame<'_> {
         }
         self.cpu_panel(data, totals_top, totals_bottom);
         self.p95_panel(data, totals_top, totals_bottom);
+    }
+
+    /// Marks of very many revisions would run into a bar.
+    fn shows_revisions(&self, line: &ServiceLine) -> bool {
+        let (left, right) = self.columns[1];
+        (1.0..(right - left) / 4.0).contains(&(line.revisions_s.len() as f64))
     }
 
     /// A panel in a column, over the whole time.
@@ -224,7 +230,8 @@ impl Frame<'_> {
             base = upper;
         }
         panel.draw_frame(self.canvas);
-        for &created_s in &line.revisions_s {
+        let revisions_s: &[f64] = if self.shows_revisions(line) { &line.revisions_s } else { &[] };
+        for &created_s in revisions_s {
             let x = panel.at_x(created_s / self.unit_s);
             self.canvas.line(&[(x, top - 6.0), (x, top - 1.0)], Stroke::solid(INK, 1.25));
         }
