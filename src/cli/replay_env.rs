@@ -199,9 +199,10 @@ impl Row<'_> {
     /// A whole number up to `most`; `50.0` is one too.
     fn number(&self, column: usize, most: u32) -> Result<u32> {
         let text = self.text(column);
-        let number = text.parse::<f64>().ok().filter(|number| {
-            number.fract() == 0.0 && (0.0..=f64::from(most)).contains(number)
-        });
+        let number = text
+            .parse::<f64>()
+            .ok()
+            .filter(|number| number.fract() == 0.0 && (0.0..=f64::from(most)).contains(number));
         number.map(|number| number as u32).ok_or_else(|| {
             self.error(
                 format!("{} is `{text}`", READ[column]),

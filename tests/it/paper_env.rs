@@ -40,6 +40,13 @@ fn scenario(corrections: &[&str]) -> Scenario {
     Scenario::load("paper", &[format!("corrections=[{list}]")]).unwrap()
 }
 
+/// The actions of episode 1 of a golden file: the exact optimum.
+fn optimal_actions(name: &str) -> Vec<[u16; 3]> {
+    let mut reader = csv::Reader::from_path(golden(name)).unwrap();
+    let rows = reader.records().map(Result::unwrap).filter(|row| &row[0] == "1");
+    rows.map(|row| [5, 6, 7].map(|column| row[column].parse().unwrap())).collect()
+}
+
 /// A trace file of three columns.
 fn trace(name: &str) -> Trace {
     let mut reader = csv::Reader::from_path(golden(name)).unwrap();
@@ -116,9 +123,7 @@ fn replay_computes_from_the_needed_columns_alone_and_passes_others_through() {
     let expected: String = text
         .lines()
         .enumerate()
-        .map(|(index, line)| {
-            format!("{line},{}\n", if index == 0 { "note" } else { "\"x, y\"" })
-        })
+        .map(|(index, line)| format!("{line},{}\n", if index == 0 { "note" } else { "\"x, y\"" }))
         .collect();
     assert_eq!(replay(&input, "none"), expected);
 }
@@ -170,10 +175,8 @@ fn one_correction_alone_leaves_the_optimum_of_the_paper_trace() {
     assert_eq!(plan.max_states, 19_817);
     let numpy2 = scenario(&["numpy2_promotion"]);
     assert_eq!(oracle(&numpy2, &trace("paper_trace.csv")).unwrap().total, plan.total);
-    let nineteen: Vec<&str> = all_corrections()
-        .into_iter()
-        .filter(|name| *name != "truncate_at_trace_end")
-        .collect();
+    let nineteen: Vec<&str> =
+        all_corrections().into_iter().filter(|name| *name != "truncate_at_trace_end").collect();
     let corrected = oracle(&scenario(&nineteen), &trace("paper_trace.csv")).unwrap();
     assert_eq!(corrected.actions, plan.actions);
     assert_eq!(corrected.total, plan.total);
@@ -190,12 +193,18 @@ fn oracle_prints_the_optimum_as_json() {
     assert_eq!(json["max_states"], 19817);
     assert_eq!(json["exact"], true);
     assert_eq!(json["rewards"][0], 6900.869565217391);
-    // The actions that the golden file holds as episode 1.
-    let mut golden = csv::Reader::from_path(golden("paper_trace_greedy_optimum.csv")).unwrap();
-    let rows = golden.records().map(Result::unwrap).filter(|row| &row[0] == "1");
-    let actions: Vec<Vec<u16>> =
-        rows.map(|row| (5..8).map(|column| row[column].parse().unwrap()).collect()).collect();
+    let actions = optimal_actions("paper_trace_greedy_optimum.csv");
     assert_eq!(json["actions"], serde_json::json!(actions));
+}
+
+#[test]
+fn two_hundred_steps_have_the_known_optimum() {
+    let plan = oracle(&scenario(&[]), &trace("train200.csv")).unwrap();
+    assert_eq!(plan.total, 777094.065224283);
+    assert_eq!(plan.max_states, 1_445_238);
+    assert_eq!(plan.actions, optimal_actions("train200_greedy_optimum.csv"));
+    assert!(plan.peak_bytes < 2 << 30, "{} bytes", plan.peak_bytes);
+    println!("peak {}", plan.peak_bytes);
 }
 
 #[test]

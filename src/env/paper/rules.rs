@@ -231,11 +231,7 @@ impl PaperRules {
     /// The joint action of index `joint`.
     pub fn joint_action(&self, joint: usize) -> Action {
         let [_, second, third] = self.counts;
-        [
-            (joint / (second * third)) as u16,
-            (joint / third % second) as u16,
-            (joint % third) as u16,
-        ]
+        [(joint / (second * third)) as u16, (joint / third % second) as u16, (joint % third) as u16]
     }
 
     /// Whether `action` names an option of each service.
@@ -355,11 +351,8 @@ impl PaperRules {
             self.option(service, state.options[service]).latency_entry
         };
         let users = state.users[service];
-        let users = if self.corrections.clamp_observed_users {
-            users.min(OBSERVED_USERS)
-        } else {
-            users
-        };
+        let users =
+            if self.corrections.clamp_observed_users { users.min(OBSERVED_USERS) } else { users };
         [percent.min(100.0) as i32, latency, users as i32]
     }
 

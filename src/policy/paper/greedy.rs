@@ -36,12 +36,7 @@ impl Greedy {
     }
 
     fn build(scenario: &Scenario, name: &'static str, price: f64) -> Result<Self> {
-        Ok(Self {
-            name,
-            rules: PaperRules::new(scenario)?,
-            scenario: scenario.clone(),
-            price,
-        })
+        Ok(Self { name, rules: PaperRules::new(scenario)?, scenario: scenario.clone(), price })
     }
 
     /// Reward points per core held after a step.

@@ -12,21 +12,31 @@ pub(super) struct Edge {
     pub value: f64,
     /// Total reward before.
     pub before: f64,
-    /// Rank of the state before; [`u32::MAX`]: no way.
+    /// Cell of the state before.
     pub parent: u32,
+    /// Rank of the state before; [`u32::MAX`]: no way.
+    pub rank: u32,
+    /// Lowest rank of all states before that lead there: what the order of discovery follows from.
+    pub first: u32,
     /// The shrink decision on it.
     pub shrink: bool,
 }
 
 impl Edge {
-    pub const NONE: Self =
-        Self { value: f64::NEG_INFINITY, before: f64::NEG_INFINITY, parent: u32::MAX, shrink: false };
+    pub const NONE: Self = Self {
+        value: f64::NEG_INFINITY,
+        before: f64::NEG_INFINITY,
+        parent: u32::MAX,
+        rank: u32::MAX,
+        first: u32::MAX,
+        shrink: false,
+    };
 
     pub fn exists(&self) -> bool {
-        self.parent != u32::MAX
+        self.rank != u32::MAX
     }
 
-    /// Higher total; on ties the higher total before, then the lower path. (Different totals before
+    /// Higher total; on ties the higher total before, then the lower rank. (Different totals before
     /// can become equal by rounding; the summaries of sources do not keep the lower ones.)
     #[inline]
     pub fn beats(&self, other: &Self) -> bool {
@@ -36,7 +46,7 @@ impl Edge {
         if self.before != other.before {
             return self.before > other.before;
         }
-        self.parent < other.parent
+        self.rank < other.rank
     }
 }
 
@@ -98,9 +108,8 @@ impl<'a> Plan<'a> {
         let options = locals.options();
         let variant = |share: Share| Variant { pods: share.pods, cpu_m: share.cpu_m };
         let mut by_option = vec![Vec::new(); options];
-        let needs: Vec<Need> = (0..options as u16)
-            .map(|option| self.rules.need(service, option, users))
-            .collect();
+        let needs: Vec<Need> =
+            (0..options as u16).map(|option| self.rules.need(service, option, users)).collect();
         let mut held = Vec::with_capacity(locals.len());
         for (from, &option) in locals.variants.iter().zip(&locals.option) {
             let need = needs[usize::from(option)];
@@ -141,7 +150,7 @@ impl<'a> Plan<'a> {
     /// The best way to take `action` when exactly the services of `mask` keep their option, from the
     /// local states `held` (entries of other services are not read). `sources` is asked for the best
     /// state before, once among those whose other services hold at most so much CPU (`None`: no
-    /// amount is little enough), once among all.
+    /// amount is little enough), once among all; `first` is the lowest rank among all.
     ///
     /// The reward depends on the state before only through that bound, and adding a reward keeps the
     /// order of totals even when it rounds: so the best total follows from these two.
@@ -151,6 +160,7 @@ impl<'a> Plan<'a> {
         action: Action,
         mask: u8,
         held: [usize; SERVICES],
+        first: u32,
         sources: impl FnOnce(Option<u64>) -> (Source, Source),
     ) -> Edge {
         let mut decreasing = [false; SERVICES];
@@ -177,8 +187,7 @@ impl<'a> Plan<'a> {
             overlap_m += held_m[k] + share.added_m;
             single &= share.single;
         }
-        let limit =
-            if self.last_rule { None } else { self.rules.quota_m().checked_sub(overlap_m) };
+        let limit = if self.last_rule { None } else { self.rules.quota_m().checked_sub(overlap_m) };
         let (fitting, any) = sources(limit);
         let ratios = self.rules.slo_ratios(action);
         let edge = |source: Source, fits: bool| {
@@ -186,7 +195,14 @@ impl<'a> Plan<'a> {
                 return Edge::NONE;
             }
             let reward = self.rules.scaled(self.rules.reward(ratios, cpu_m, fits, single));
-            Edge { value: source.value + reward, before: source.value, parent: source.rank, shrink }
+            Edge {
+                value: source.value + reward,
+                before: source.value,
+                parent: source.cell,
+                rank: source.rank,
+                first,
+                shrink,
+            }
         };
         let (fitting, any) = (edge(fitting, true), edge(any, false));
         if any.beats(&fitting) { any } else { fitting }
