@@ -7,7 +7,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use quotascale::env::paper::{PaperRules, PaperTrace, oracle, run_episode};
 use quotascale::policy::Policy;
-use quotascale::policy::paper::{Greedy, Oracle};
+use quotascale::policy::paper::{DEFAULT_PRICE, Greedy, Oracle};
 use quotascale::scenario::{Corrections, Scenario};
 use quotascale::trace::{ServiceTrace, Trace};
 
@@ -204,7 +204,6 @@ fn two_hundred_steps_have_the_known_optimum() {
     assert_eq!(plan.max_states, 1_445_238);
     assert_eq!(plan.actions, optimal_actions("train200_greedy_optimum.csv"));
     assert!(plan.peak_bytes < 2 << 30, "{} bytes", plan.peak_bytes);
-    println!("peak {}", plan.peak_bytes);
 }
 
 #[test]
@@ -254,4 +253,28 @@ fn tables_of_an_episode_add_up() {
     assert_eq!(run.intervals[0].cpu_seconds, 11.5 * 120.0);
     assert_eq!(run.summary.slo_violation_share, Some(0.0));
     assert_eq!(run.summary.cold_starts, None);
+}
+
+/// Shares of the optimum on random traffic, as published for these policies.
+#[test]
+#[ignore = "a hundred exact optima take long"]
+fn greedy_policies_have_their_known_shares_on_random_traffic() {
+    let scenario = Scenario::load("paper-random", &[]).unwrap();
+    let policies: [Box<dyn Policy>; 2] = [
+        Box::new(Greedy::new(&scenario).unwrap()),
+        Box::new(Greedy::priced(&scenario, DEFAULT_PRICE).unwrap()),
+    ];
+    let mut shares = [0.0; 2];
+    for seed in 0..100 {
+        let traffic = scenario.traffic(seed).unwrap();
+        let optimum = oracle(&scenario, &traffic).unwrap().total;
+        for (share, policy) in shares.iter_mut().zip(&policies) {
+            let run = run_episode(&scenario, &traffic, policy.as_ref(), seed).unwrap();
+            assert!(run.summary.reward <= optimum);
+            *share += run.summary.reward / optimum / 100.0;
+        }
+    }
+    println!("mean shares of the optimum: greedy {}, priced-greedy {}", shares[0], shares[1]);
+    assert!((0.930..=0.955).contains(&shares[0]), "{shares:?}");
+    assert!((0.95..=0.97).contains(&shares[1]), "{shares:?}");
 }

@@ -97,8 +97,8 @@ impl<'a> Plan<'a> {
             next: [0; SERVICES].map(|_| Locals::new(Vec::new())),
             last_rule,
         };
-        for service in 0..SERVICES {
-            plan.add_service(service, users[service]);
+        for (service, users) in users.into_iter().enumerate() {
+            plan.add_service(service, users);
         }
         plan
     }
