@@ -45,7 +45,14 @@ impl Drop for SmallDisk {
 
 fn evaluate(out: &Path) -> assert_cmd::assert::Assert {
     quotascale()
-        .args(["evaluate", "knative-random", "--policies", "kpa-resource,hybrid", "--seeds", "0..10"])
+        .args([
+            "evaluate",
+            "knative-random",
+            "--policies",
+            "kpa-resource,hybrid",
+            "--seeds",
+            "0..10",
+        ])
         .arg("--out")
         .arg(out)
         .assert()

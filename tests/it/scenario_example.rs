@@ -20,7 +20,12 @@ fn the_example_reads_as_the_built_in() {
     let text = fs::read_to_string(data("spec/scenario.example.toml")).unwrap();
     // As it stands it names option 21 and lists two: exactly that is said, with the line.
     let error = Scenario::from_text("example.toml", &text, Path::new(""), &[]).unwrap_err();
-    assert!(error.to_string().starts_with("example.toml:52: service[0].initial.option: there is no option 21"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("example.toml:52: service[0].initial.option: there is no option 21"),
+        "{error}"
+    );
 
     let (head, _) = text.split_once("option = [").unwrap();
     let whole = format!("{head}{}", all_options());
