@@ -12,7 +12,7 @@ use super::account::Account;
 use super::cell::{Cell, CellService};
 use super::model::Model;
 use super::published::Published;
-use super::revision::{Event, EventKind, Pod, PodRef, PodState, Revision};
+use super::revision::{Event, EventKind, Left, Pod, PodRef, PodState, Revision};
 use super::service::Service;
 use super::traffic_stats::Requests;
 use super::users::UserRuns;
@@ -104,6 +104,8 @@ impl Simulator {
         for service in 0..simulator.services.len() {
             simulator.create_initial(service, start)?;
         }
+        // What stands at t = 0 is there before anybody decides.
+        simulator.admit(0);
         Ok(simulator)
     }
 
@@ -254,8 +256,14 @@ impl Simulator {
             return;
         }
         pod.exactly_ready = true;
+        let index = pod.revision as usize;
         if pod.initial {
-            service.revisions[pod.revision as usize].unready_exact -= 1;
+            let revision = &mut service.revisions[index];
+            revision.unready_exact -= 1;
+            if revision.unready_exact == 0 && index == service.serving {
+                // It serves without a switch: it stood at t = 0, cold.
+                revision.ready_s.get_or_insert(event.time_s);
+            }
         }
         service.account.advance(event.time_s);
         service.account.ready_pods += 1;
@@ -393,7 +401,8 @@ impl Simulator {
         let service = &mut self.services[index];
         let pod = &mut service.pods[reference.slot as usize];
         let revision = &mut service.revisions[pod.revision as usize];
-        if pod.instant {
+        // What found no room at t = 0 starts cold when there is some.
+        if pod.instant && tick == 0 {
             pod.state = PodState::Ready;
             pod.exactly_ready = true;
             pod.ready_s = now_s;
@@ -438,11 +447,13 @@ impl Simulator {
                     service.account.denied_pods -= 1;
                     revision.denied_pods -= 1;
                 }
+                revision.no_longer_awaits(pod);
                 pod.state = PodState::Free;
                 service.free_slots.push(slot as u32);
                 self.unadmitted.retain(|request| request.id != id);
             }
             PodState::Pending => {
+                revision.no_longer_awaits(pod);
                 pod.state = PodState::Free;
                 service.free_slots.push(slot as u32);
                 service.account.pending_pods -= 1;
@@ -450,6 +461,7 @@ impl Simulator {
                 self.release(index, revision_index, time_s);
             }
             PodState::Starting | PodState::Ready => {
+                revision.no_longer_awaits(pod);
                 service.account.advance(time_s);
                 if pod.exactly_ready {
                     service.account.ready_pods -= 1;
@@ -561,6 +573,7 @@ impl Simulator {
             gone_s: None,
             superseded: false,
             forced: false,
+            left: None,
         });
         let revision = service.revisions.len() - 1;
         service.newest = revision;
@@ -578,11 +591,11 @@ impl Simulator {
         let ready_s = service.revisions[new].last_ready_s;
         service.revisions[new].ready_s = Some(ready_s);
         if forced {
-            let delay_s = match operator.kind {
-                OperatorKind::Published => f64::from(operator.published_delay_s),
-                _ => operator.delay_s,
-            };
-            service.count_requests_at_risk(&self.model.services[index], self.model.shape, delay_s);
+            service.revisions[old].left = Some(Left {
+                time_s: ready_s,
+                users: service.users,
+                pods: service.revisions[old].serving_pods,
+            });
         }
         service.serving = new;
         service.touched = true;
@@ -618,6 +631,12 @@ impl Simulator {
         };
         self.services[index].stop_scaler(revision);
         self.services[index].revisions[revision].deleted_s = Some(time_s);
+        self.services[index].count_requests_at_risk(
+            &self.model.services[index],
+            self.model.shape,
+            revision,
+            time_s,
+        );
         for slot in 0..self.services[index].pods.len() {
             if self.services[index].pods[slot].revision as usize == revision {
                 self.delete_pod(index, slot, time_s, grace_s);

@@ -136,17 +136,23 @@ impl Simulator {
             self.push_interval(pair[0], pair[1], &mut results.intervals);
         }
         let (services, total) = self.merged(0, self.now);
-        let (mut over, mut all) = (0.0, 0.0);
+        let (mut over, mut all, mut user_seconds) = (0.0, 0.0, 0.0);
         let mut components = Vec::new();
         for (service, model) in services.iter().zip(&self.model.services) {
             let violations = service.requests.violations();
             over += violations.0;
             all += violations.1;
+            user_seconds += service.requests.user_seconds;
             let p95 = service.requests.p95_ms(&model.curves, self.model.shape, &mut components);
             results.p95_ms.insert(model.name.clone(), p95);
             results.denied_pod_seconds += service.integrals.denied_pod_seconds;
         }
-        results.slo_violation_share = (all > 0.0).then(|| over / all);
+        results.slo_violation_share = if all > 0.0 {
+            Some(over / all)
+        } else {
+            // Users came and went, and nobody was served (rule 30).
+            (user_seconds > 0.0).then_some(1.0)
+        };
         results.cpu_seconds = total.cpu_milli_seconds / MILLI;
         results.over_quota_cpu_seconds = total.over_cpu_milli_seconds / MILLI;
         results.memory_mib_seconds = total.memory_mib_seconds;

@@ -37,6 +37,28 @@ pub(super) struct Revision {
     pub superseded: bool,
     /// Whether deleted pods of it are forced (gone after the operator's termination time).
     pub forced: bool,
+    /// What traffic left behind when it moved on, if the pods are to be forced.
+    pub left: Option<Left>,
+}
+
+impl Revision {
+    /// A pod of it is deleted: if the revision waited for that pod to be ready, it waits no longer.
+    pub fn no_longer_awaits(&mut self, pod: &Pod) {
+        if pod.initial {
+            self.unready -= u32::from(pod.state != PodState::Ready);
+            self.unready_exact -= u32::from(!pod.exactly_ready);
+        }
+    }
+}
+
+/// The requests in flight on a revision at the moment that traffic leaves it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    /// When.
+    pub time_s: f64,
+    pub users: u32,
+    /// The pods that they are on.
+    pub pods: u32,
 }
 
 /// Where a pod is in its life.

@@ -185,6 +185,7 @@ impl Service {
             self.served.clear();
             return 1.0;
         }
+        self.drop_served_beyond(f64::from(self.users));
         let mut left = all;
         let mut done = 0;
         for cohort in &mut self.served {
@@ -210,6 +211,20 @@ impl Service {
         self.served.drain(..done);
         self.touched = true;
         left / all
+    }
+
+    /// Users who leave before their first answer are the youngest, as in [`Self::wait`].
+    fn drop_served_beyond(&mut self, users: f64) {
+        let mut surplus = self.served.iter().map(|cohort| cohort.users).sum::<f64>() - users;
+        while surplus > 0.0 {
+            let Some(youngest) = self.served.last_mut() else { break };
+            if youngest.users > surplus {
+                youngest.users -= surplus;
+                break;
+            }
+            surplus -= youngest.users;
+            self.served.pop();
+        }
     }
 
     /// p95 over [from, to), ms.
@@ -271,21 +286,26 @@ impl Service {
         self.waited.drain(..keep);
     }
 
-    /// Requests still in flight on the serving pods `delay_s` from now, when they are force-deleted.
-    pub fn count_requests_at_risk(&mut self, model: &ServiceModel, shape: f64, delay_s: f64) {
-        let revision = &self.revisions[self.serving];
-        if revision.serving_pods == 0 || self.users == 0 {
-            return;
-        }
+    /// A replaced revision's pods are force-deleted at `time_s`: what is still in flight there is at risk.
+    pub fn count_requests_at_risk(
+        &mut self,
+        model: &ServiceModel,
+        shape: f64,
+        revision: usize,
+        time_s: f64,
+    ) {
+        let revision = &self.revisions[revision];
+        let Some(left) = revision.left.filter(|left| left.pods > 0) else { return };
+        let delay_ms = (time_s - left.time_s) * 1000.0;
         let curve = &model.curves[revision.curve];
-        let spread = Spread::new(self.users, revision.serving_pods);
+        let spread = Spread::new(left.users, left.pods);
         for (pods, load) in
             [(spread.heavy, spread.light_load + 1), (spread.light, spread.light_load)]
         {
             if load > 0 {
                 let in_flight = f64::from(pods) * f64::from(load);
                 self.requests_at_risk +=
-                    in_flight * residual_over(curve.load(load).mu, shape, delay_s * 1000.0);
+                    in_flight * residual_over(curve.load(load).mu, shape, delay_ms);
             }
         }
     }
