@@ -53,6 +53,8 @@ pub(super) struct Service {
 
 impl Service {
     pub fn new(runs: UserRuns, rng: Rng) -> Self {
+        // A change of users makes a stretch and, by way of the autoscaler, one or two more.
+        let stretches = 3 * runs.len() + 256;
         Self {
             runs,
             next_run: 0,
@@ -68,10 +70,10 @@ impl Service {
             scalers: Vec::with_capacity(4),
             free_scalers: Vec::with_capacity(4),
             rng,
-            stretches: Vec::with_capacity(64),
-            waited: Vec::with_capacity(16),
-            waiting: Vec::with_capacity(16),
-            served: Vec::with_capacity(16),
+            stretches: Vec::with_capacity(stretches),
+            waited: Vec::with_capacity(256),
+            waiting: Vec::with_capacity(256),
+            served: Vec::with_capacity(256),
             touched: true,
             requests_at_risk: 0.0,
         }
@@ -158,7 +160,8 @@ impl Service {
         }
     }
 
-    fn users_waiting(&self) -> f64 {
+    /// Users who wait for a pod.
+    pub fn users_waiting(&self) -> f64 {
         self.waiting.iter().map(|cohort| cohort.users).sum()
     }
 
@@ -275,15 +278,6 @@ impl Service {
             .filter(|(index, _)| *index != self.serving)
             .map(|(_, revision)| u64::from(revision.held_pods) * revision.cpu_m)
             .sum()
-    }
-
-    /// Drops what no later cell and no p95 window can ask for.
-    pub fn forget_before(&mut self, tick: u32) {
-        let keep = self.stretches.partition_point(|stretch| stretch.end() <= tick);
-        // The last one may still grow.
-        self.stretches.drain(..keep.min(self.stretches.len().saturating_sub(1)));
-        let keep = self.waited.partition_point(|piece| piece.tick < tick);
-        self.waited.drain(..keep);
     }
 
     /// A replaced revision's pods are force-deleted at `time_s`: what is still in flight there is at risk.
