@@ -167,9 +167,9 @@ impl Simulator {
         if self.edges.get(self.next_edge) == Some(&now) {
             self.close_cell(now);
         }
+        self.now = now;
         self.autoscale(now);
         self.operate(now);
-        self.now = now;
     }
 
     /// How many ticks from now on nothing can change but the passing of time (at least 1: the present tick).
