@@ -2,4 +2,6 @@
 
 mod replay_kpa;
 mod scenario_cli;
+mod sim_world;
+mod simulator_rules;
 mod support;
