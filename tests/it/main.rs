@@ -3,5 +3,6 @@
 mod replay_kpa;
 mod scenario_cli;
 mod sim_world;
+mod simulator_properties;
 mod simulator_rules;
 mod support;
