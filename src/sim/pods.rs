@@ -24,6 +24,7 @@ impl Simulator {
                 revision.serving_pods += 1;
                 if pod.initial {
                     revision.unready -= 1;
+                    revision.last_ready_s = revision.last_ready_s.max(pod.ready_s);
                 }
                 service.touched = true;
             }
@@ -226,9 +227,6 @@ impl Simulator {
                 kind: EventKind::Ready { slot: reference.slot },
             }));
         }
-        if pod.initial {
-            revision.last_ready_s = revision.last_ready_s.max(pod.ready_s);
-        }
     }
 
     /// Deletes one pod: what is not placed goes at once, the rest terminates for `grace_s`.
@@ -245,13 +243,13 @@ impl Simulator {
                     service.account.denied_pods -= 1;
                     revision.denied_pods -= 1;
                 }
-                revision.no_longer_awaits(pod);
+                revision.no_longer_awaits(pod, time_s);
                 pod.state = PodState::Free;
                 service.free_slots.push(slot as u32);
                 self.unadmitted.retain(|request| request.id != id);
             }
             PodState::Pending => {
-                revision.no_longer_awaits(pod);
+                revision.no_longer_awaits(pod, time_s);
                 pod.state = PodState::Free;
                 service.free_slots.push(slot as u32);
                 service.account.pending_pods -= 1;
@@ -259,7 +257,7 @@ impl Simulator {
                 self.release(index, revision_index, time_s);
             }
             PodState::Starting | PodState::Ready => {
-                revision.no_longer_awaits(pod);
+                revision.no_longer_awaits(pod, time_s);
                 service.account.advance(time_s);
                 if pod.exactly_ready {
                     service.account.ready_pods -= 1;

@@ -20,7 +20,7 @@ pub(super) struct Revision {
     pub unready: u32,
     /// Initial pods whose exact ready time has not come yet.
     pub unready_exact: u32,
-    /// Latest ready time of the initial pods.
+    /// Latest ready time of the initial pods that serve.
     pub last_ready_s: f64,
     /// Pods that serve.
     pub serving_pods: u32,
@@ -42,11 +42,14 @@ pub(super) struct Revision {
 }
 
 impl Revision {
-    /// A pod of it is deleted: if the revision waited for that pod to be ready, it waits no longer.
-    pub fn no_longer_awaits(&mut self, pod: &Pod) {
-        if pod.initial {
+    /// A pod of it is deleted at `time_s`: if the revision waited for that pod, it waits no longer.
+    pub fn no_longer_awaits(&mut self, pod: &Pod, time_s: f64) {
+        if pod.initial && !pod.exactly_ready {
             self.unready -= u32::from(pod.state != PodState::Ready);
-            self.unready_exact -= u32::from(!pod.exactly_ready);
+            self.unready_exact -= 1;
+            self.last_ready_s = self.last_ready_s.max(time_s);
+        } else if pod.initial && pod.state == PodState::Starting {
+            self.unready -= 1;
         }
     }
 }

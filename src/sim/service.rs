@@ -422,6 +422,7 @@ impl Service {
     /// The first tick at or after `now` in which more than the passing of time can happen.
     pub fn next_change(&self, now: u32) -> u32 {
         let settled = !self.touched
+            && !self.roll_out_complete()
             && self.waiting.is_empty()
             && self.served.is_empty()
             && self.is_settled(self.serving, now)

@@ -396,6 +396,14 @@ fn rule_21_option_change_sets_min_scale_in_place_for_the_next_decision_of_the_au
     assert_eq!((run.tick("a", 11).starting_pods, run.tick("a", 12).starting_pods), (4, 7));
     assert_eq!((run.revisions_of("a"), run.revision("a", 2).ready_s), (2, Some(15.3)));
     assert_eq!(run.tick("a", 59).ready_pods, 1);
+    // The pod that is taken away was the last one to wait for: what is left is ready then.
+    let node = [&off[..], &["quota.node_cpu_m=4000"]].concat();
+    let run = replay(
+        &scenario(&["a"], 60, &node),
+        &steady(60, &[0]),
+        &["10,a,2000,10,2", "20,a,2000,10,1"],
+    );
+    assert_eq!((run.tick("a", 19).pending_pods, run.revision("a", 2).ready_s), (1, Some(20.0)));
 }
 
 #[test]
