@@ -194,6 +194,39 @@ fn a_killed_evaluation_goes_on_and_gives_the_same() {
 }
 
 #[test]
+fn an_interrupted_evaluation_says_so_and_keeps_what_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotascale"))
+        .args(["evaluate", "knative-random", "--policies", "oracle", "--seeds", "0..500", "--json"])
+        .arg("--out")
+        .arg(&out)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let some_done =
+        || fs::read_dir(out.join("clairvoyant-beam")).is_ok_and(|mut cells| cells.next().is_some());
+    while !some_done() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let killed = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert!(output.stdout.is_empty());
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(message.contains("interrupted: finished runs are saved"), "{message}");
+    for cell in fs::read_dir(out.join("clairvoyant-beam")).unwrap() {
+        assert!(cell.unwrap().path().join("summary.json").exists());
+    }
+}
+
+#[test]
 fn a_folder_of_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
