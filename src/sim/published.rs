@@ -90,10 +90,10 @@ impl Published {
                 self.delete_first_seen(simulator, now);
             }
         }
-        if self.next_s.is_none() {
-            if let Some(decision) = self.submitted.take() {
-                self.begin(simulator, &decision, now);
-            }
+        if self.next_s.is_none()
+            && let Some(decision) = self.submitted.take()
+        {
+            self.begin(simulator, &decision, now);
         }
     }
 
@@ -118,7 +118,9 @@ impl Published {
         let services = &simulator.services;
         self.seen.extend(self.awaited.iter().copied().filter(|&index| {
             let service = &services[index];
-            service.revisions[service.newest].unready_exact == 0
+            let newest = &service.revisions[service.newest];
+            // It looks at pods: a revision that was asked for none has to get one first.
+            newest.unready_exact == 0 && (newest.initial_pods > 0 || newest.serving_pods > 0)
         }));
         if self.seen.is_empty() {
             self.wait_for_next_look(simulator, now);

@@ -473,6 +473,16 @@ fn rule_23_published_waits_without_limit() {
     );
     assert_eq!(run.revisions_of("a"), 2);
     assert_eq!(run.revision("a", 2).outcome, "waiting-for-quota");
+    // A revision without pods has nothing that could be seen ready, until its autoscaler makes one.
+    for (kpa, revisions) in [("kpa.enabled=false", 2), ("kpa.enabled=true", 3)] {
+        let sets = ["operator.kind=published", kpa];
+        let run = replay(
+            &scenario(&["a"], 90, &sets),
+            &steady(90, &[4]),
+            &["10,a,2000,10,0", "40,a,1000,20,1"],
+        );
+        assert_eq!(run.revisions_of("a"), revisions, "{kpa}");
+    }
 }
 
 #[test]
