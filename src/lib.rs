@@ -17,6 +17,7 @@ pub mod cli;
 pub mod control;
 pub mod env;
 pub mod error;
+pub mod evaluation;
 pub mod files;
 pub mod number;
 pub mod policy;

@@ -1,24 +1,31 @@
 //! The command line: one file per verb. Nothing but this module knows clap.
 
+mod completions;
+mod evaluate;
 mod interrupt;
 mod oracle;
 mod output;
+mod plot;
 mod progress;
 mod replay;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
 mod scenario_args;
+mod simulate;
 mod trace;
 mod trace_export;
 mod trace_generate;
 mod trace_import;
 mod trace_output;
+mod tune;
+mod tuned;
 
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 pub use output::{print_json, print_line};
+use scenario_args::ScenarioArgs;
 
 use crate::error::Error;
 
@@ -57,6 +64,16 @@ enum Verb {
     /// List, show, import, export or generate traffic traces.
     #[command(subcommand)]
     Trace(trace::Verb),
+    /// Run one policy on one scenario and seed, with its tables and timeline figure.
+    Simulate(simulate::Args),
+    /// Compare policies over seeds: table, files and figures. Goes on where it was stopped.
+    Evaluate(evaluate::Args),
+    /// Draw figures of results that are there.
+    Plot(plot::Args),
+    /// Search the settings of kpa-latency, kpa-resource and priced-greedy on training traffic.
+    Tune(tune::Args),
+    /// Print a shell's completion script.
+    Completions(completions::Args),
     /// Compute the exact optimum of environment `paper` with known traffic.
     Oracle(oracle::Args),
     /// Replay recorded input through a part of the program.
@@ -72,6 +89,11 @@ pub fn run(cli: Cli) -> ExitCode {
     let result = match cli.verb {
         Verb::Scenario(verb) => scenario::run(verb, cli.common),
         Verb::Trace(verb) => trace::run(verb, cli.common),
+        Verb::Simulate(args) => simulate::run(&args, cli.common),
+        Verb::Evaluate(args) => evaluate::run(&args, cli.common),
+        Verb::Plot(args) => plot::run(&args, cli.common),
+        Verb::Tune(args) => tune::run(&args, cli.common),
+        Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };

@@ -1,17 +1,21 @@
 //! Policies: from a [`Snapshot`] and a forecast to a [`Decision`].
 
+mod external;
 mod fixed;
 mod hybrid;
 pub mod knative;
+pub mod paper;
 mod random;
+mod registry;
 mod replay;
+pub mod tuning;
 
+pub use external::{External, Process};
 pub use fixed::Fixed;
 pub use hybrid::Hybrid;
 pub use random::Random;
+pub use registry::{DEFAULT_POLICIES, Registry};
 pub use replay::Replay;
-pub mod paper;
-
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -87,6 +91,14 @@ pub enum PolicyState {
         decisions: Vec<Decision>,
         /// Index of the next one.
         next: usize,
+    },
+    /// A process of the user's own. It cannot be saved: a restored state has none.
+    External {
+        /// The process.
+        #[serde(skip)]
+        process: Option<Process>,
+        /// The seed of the episode.
+        seed: u64,
     },
 }
 

@@ -354,7 +354,7 @@ mod tests {
         // All five of one sign: 2 / 32, times the two policies that are tested.
         assert_eq!(versus.p_holm, Some(0.125));
         let [low, high] = versus.ci95.unwrap();
-        assert!(1.0 <= low && low < 1.2 && 1.2 < high && high <= 1.4);
+        assert!((1.0..1.2).contains(&low) && (1.2..=1.4).contains(&high));
         assert!(b.reward.ci95.unwrap()[0] < 150.0, "the seeds' own spread stays in the reward");
         assert_eq!(result.policies[2].vs_reference.as_ref().unwrap().reward.p_holm, Some(1.0));
         let share = b.oracle_share.as_ref().unwrap().per_seed[1].unwrap();
@@ -379,6 +379,22 @@ mod tests {
         assert_eq!(json["policies"][1]["oracle_share"], serde_json::Value::Null);
         assert_eq!(json["policies"][1]["p95_ms"], serde_json::Value::Null);
         assert_eq!(serde_json::from_value::<Comparison>(json).unwrap(), result);
+    }
+
+    #[test]
+    fn a_single_run_is_a_policy_with_its_folder() {
+        let mut run = summary("greedy", 4, 65_015.14);
+        run.warnings.push("waits for quota".into());
+        let result = RunResult::new(&run, Some(130_030.28), Path::new("runs/x"));
+        let json = serde_json::to_value(&result).unwrap();
+        assert_eq!(json["name"], "greedy");
+        assert_eq!(json["reward"]["per_seed"], serde_json::json!([65_015.14]));
+        assert_eq!(json["reward"]["ci95"], serde_json::Value::Null);
+        assert_eq!(json["oracle_share"]["mean"], 0.5);
+        assert_eq!(json["cold_starts"], serde_json::Value::Null);
+        assert_eq!(json["slo_violation_share"]["per_seed"], serde_json::json!([null]));
+        assert_eq!(json["vs_reference"], serde_json::Value::Null);
+        assert_eq!(json["out"], "runs/x");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! in. Four are built in ([`BUILTIN`]).
 
 mod corrections;
+mod duration;
 pub mod kpa;
 mod load;
 mod profile;
@@ -14,10 +15,12 @@ mod validate;
 use std::path::PathBuf;
 
 pub use corrections::Corrections;
+pub use duration::parse_duration;
 pub use kpa::KpaConfig;
 pub(crate) use load::did_you_mean;
 pub use load::{BUILTIN, builtin_text, json_schema};
 pub use profile::{Profile, ProfileOption, pods};
+use rand::RngExt;
 use sha2::{Digest, Sha256};
 pub use source::{KeyPath, Segment, Source};
 pub use spec::{EnvironmentKind, ScenarioSpec};
@@ -25,7 +28,7 @@ pub(crate) use validate::parse_options;
 
 use crate::error::Result;
 use crate::rng::Streams;
-use crate::trace::{self, Trace};
+use crate::trace::{self, Stage, Trace};
 
 /// Stream of the traffic that policies are evaluated on.
 pub const TRAFFIC_STREAM: &str = "traffic";
@@ -77,6 +80,30 @@ impl Scenario {
     /// As [`Self::traffic`].
     pub fn training_traffic(&self, seed: u64) -> Result<Trace> {
         self.traffic_of(Streams::new(seed), TRAIN_TRAFFIC_STREAM)
+    }
+
+    /// Traffic that a policy's settings are searched on: the training traffic where that is generated;
+    /// where the scenario's traffic is fixed, stages of the same lengths with whole users uniform in
+    /// the fixed trace's range, so that no setting is fitted to the trace it is judged on.
+    ///
+    /// # Errors
+    /// As [`Self::traffic`].
+    pub fn tuning_traffic(&self, seed: u64) -> Result<Trace> {
+        let mut traffic = self.training_traffic(seed)?;
+        for (service, spec) in traffic.services.iter_mut().zip(&self.spec.service) {
+            if spec.trace.generator.is_some() {
+                continue;
+            }
+            let users = service.users_summary();
+            let (low, high) = (users.min.ceil() as u32, users.max.ceil() as u32);
+            let name = format!("{TRAIN_TRAFFIC_STREAM}/{}", service.service);
+            let mut rng = Streams::new(seed).open(&name);
+            for stage in &mut service.stages {
+                let users = f64::from(rng.random_range(low..=high));
+                *stage = Stage::of_interval(stage.duration_s, users);
+            }
+        }
+        Ok(traffic)
     }
 
     fn traffic_of(&self, streams: Streams, stream: &str) -> Result<Trace> {

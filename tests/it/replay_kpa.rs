@@ -91,7 +91,7 @@ fn json_says_how_many_rows_went_where() {
     let (assert, out, work) = replay_texts(r#"{"mode": "open"}"#, input);
     assert.success().stdout("{\"rows\":2,\"out\":\"out.csv\"}\n");
     let text = fs::read_to_string(out).unwrap();
-    assert!(text.ends_with("\n4,tick,1,1,6,6,1,-117,0,1,1\n"), "{text}");
+    assert!(text.ends_with("\n4,tick,1,1,6,6,1,-117,0,0,1\n"), "{text}");
     let left: Vec<_> = fs::read_dir(work.path()).unwrap().collect();
     assert_eq!(left.len(), 3, "no partial file stays");
 }

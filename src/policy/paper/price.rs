@@ -38,7 +38,7 @@ pub fn search_price(
     let rules = PaperRules::new(scenario)?;
     let traces = seeds
         .into_iter()
-        .map(|seed| PaperTrace::training(scenario, seed))
+        .map(|seed| PaperTrace::new(&scenario.tuning_traffic(seed)?))
         .collect::<Result<Vec<_>>>()?;
     if traces.is_empty() {
         return Err(Error::input("seeds", "none", "give at least one, as 0..100"));

@@ -8,11 +8,11 @@ use std::path::Path;
 use std::sync::Once;
 
 use plotters::prelude::{
-    BitMapBackend, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, IntoFont, PathElement,
-    Polygon, RGBColor, Rectangle, SVGBackend, ShapeStyle, TextStyle,
+    BitMapBackend, Circle, DrawingArea, DrawingBackend, IntoDrawingArea, PathElement, Polygon,
+    RGBColor, Rectangle, SVGBackend, ShapeStyle, TextStyle,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color, FontDesc, FontStyle, FontTransform, register_font};
+use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, register_font};
 
 use super::style::Colour;
 use crate::error::{Error, Result};
@@ -25,8 +25,19 @@ const PNG_SCALE: i32 = 2;
 const FONT: &str = "DejaVu Sans, Verdana, sans-serif";
 /// Line height over em of DejaVu Sans: what plotters' rasteriser takes as the size of a font.
 const HEIGHT_OVER_EM: f64 = 1.164;
-/// The same for its SVG, which divides by this.
-const SVG_HEIGHT_OVER_EM: f64 = 1.24;
+/// How plotters' backends take text.
+#[derive(Clone, Copy)]
+struct TextRules {
+    /// Their size of a font over its em.
+    size_over_em: f64,
+    /// How far below the middle of digits and capitals their middle of a line is, in em.
+    drop_em: f64,
+}
+
+/// The rasteriser takes the line height as size, and centres from a baseline that is too high.
+const RASTER_TEXT: TextRules = TextRules { size_over_em: HEIGHT_OVER_EM, drop_em: 0.24 };
+/// SVG text is divided by 1.24 and centred by the height of an x.
+const SVG_TEXT: TextRules = TextRules { size_over_em: 1.24, drop_em: 0.085 };
 
 /// A point in units.
 pub type Point = (f64, f64);
@@ -96,7 +107,6 @@ pub struct Canvas {
 impl Canvas {
     /// An empty figure.
     pub fn new(width: f64, height: f64) -> Self {
-        register_fonts();
         Self { width, height, shapes: Vec::new() }
     }
 
@@ -148,7 +158,7 @@ impl Canvas {
         let (width, height) = self.size(FINENESS);
         let mut svg = String::new();
         let backend = SVGBackend::with_string(&mut svg, (width, height));
-        self.draw(&backend.into_drawing_area(), SVG_HEIGHT_OVER_EM, true)?;
+        self.draw(&backend.into_drawing_area(), SVG_TEXT, true)?;
         let (shown_width, shown_height) = self.size(1);
         Ok(svg.replacen(
             &format!("width=\"{width}\" height=\"{height}\""),
@@ -165,7 +175,7 @@ impl Canvas {
         let size = self.size(FINENESS);
         let mut fine = vec![255u8; size.0 as usize * size.1 as usize * 3];
         let backend = BitMapBackend::with_buffer(&mut fine, size);
-        self.draw(&backend.into_drawing_area(), HEIGHT_OVER_EM, false)?;
+        self.draw(&backend.into_drawing_area(), RASTER_TEXT, false)?;
         let small_size = self.size(PNG_SCALE);
         let small = halve(&fine, size.0 as usize);
         let failed = |error: &dyn std::fmt::Display| {
@@ -187,7 +197,7 @@ impl Canvas {
     fn draw<B: DrawingBackend>(
         &self,
         area: &DrawingArea<B, plotters::coord::Shift>,
-        height_over_em: f64,
+        rules: TextRules,
         joined: bool,
     ) -> Result<()> {
         let failed = |error: &dyn std::fmt::Display| {
@@ -218,7 +228,12 @@ impl Canvas {
                     area.draw(&Circle::new(fine_point(centre), fine(*radius), filled(*colour)))
                 }
                 Shape::Text { at, text, look } => {
-                    area.draw_text(text, &text_style(*look, height_over_em), fine_point(at))
+                    let drop = rules.drop_em * look.size;
+                    let at = match look.upwards {
+                        true => (at.0 + drop, at.1),
+                        false => (at.0, at.1 + drop),
+                    };
+                    area.draw_text(text, &text_style(*look, rules.size_over_em), fine_point(&at))
                 }
             };
             drawn.map_err(|error| failed(&error))?;
@@ -293,8 +308,10 @@ pub fn fit(text: &str, size: f64, bold: bool, width: f64) -> String {
 }
 
 fn font(look: TextLook, height_over_em: f64) -> FontDesc<'static> {
+    // Here, so that no text is ever measured or drawn without it.
+    register_fonts();
     let style = if look.bold { FontStyle::Bold } else { FontStyle::Normal };
-    (FONT, look.size * height_over_em * f64::from(FINENESS)).into_font().style(style)
+    FontDesc::new(FontFamily::Name(FONT), look.size * height_over_em * f64::from(FINENESS), style)
 }
 
 fn text_style(look: TextLook, height_over_em: f64) -> TextStyle<'static> {
@@ -406,7 +423,6 @@ mod tests {
 
     #[test]
     fn long_texts_are_shortened_in_the_middle() {
-        register_fonts();
         assert_eq!(fit("house", 12.0, false, 200.0), "house");
         let short = fit("a-very-long-name-of-a-service-v2", 12.0, false, 100.0);
         assert!(short.starts_with("a-ve") && short.contains('…') && short.ends_with("-v2"));

@@ -4,7 +4,7 @@
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, fit, text_width};
 use super::style::{
-    Colour, GREY, INK, Marker, SOFT_INK, TEXT_SIZE, TITLE_SIZE, WIDTH, policy_style,
+    Colour, GREY, INK, Marker, SOFT_INK, TEXT_SIZE, TITLE_SIZE, WHITE, WIDTH, policy_style,
 };
 use crate::report::comparison::{Comparison, PolicyResult, Statistic};
 use crate::report::table::mean_text;
@@ -98,7 +98,10 @@ fn draw_titles(canvas: &mut Canvas, comparison: &Comparison) {
         [seed] => format!("seed {seed}"),
         seeds => format!("mean over {} seeds with its 95 % bootstrap interval", seeds.len()),
     };
-    let note = format!("{seeds}; dashed: the reference, {}", comparison.reference);
+    let note = match comparison.policies.len() {
+        1 => seeds,
+        _ => format!("{seeds}; dashed: the reference, {}", comparison.reference),
+    };
     let look = TextLook::new(TEXT_SIZE, SOFT_INK, Align::Left);
     canvas.text((MARGIN, 43.0), fit(&note, TEXT_SIZE, false, WIDTH - 2.0 * MARGIN), look);
 }
@@ -131,7 +134,7 @@ fn draw_metric(
 
     let reference = policies
         .iter()
-        .position(|policy| policy.name == comparison.reference)
+        .position(|policy| policies.len() > 1 && policy.name == comparison.reference)
         .and_then(|row| statistics[row]?.mean)
         .filter(|mean| mean.is_finite());
     if let Some(mean) = reference {
@@ -157,9 +160,14 @@ fn axis(statistics: &[Option<&Statistic>], metric: &Metric) -> Axis {
         .collect();
     let low = values.iter().copied().fold(f64::INFINITY, f64::min);
     let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let low = if metric.from_zero { low.min(0.0) } else { low };
     let pad = (high - low) * 0.06;
-    let low = if metric.from_zero && low >= 0.0 { 0.0 } else { low - pad };
-    Axis::linear(low, high + pad, 3)
+    if !metric.from_zero {
+        return Axis::linear(low - pad, high + pad, 4);
+    }
+    // Nothing at all, or nothing but zeros, still has an axis to the right.
+    let high = if high > 0.0 { high + pad } else { 1.0 };
+    Axis::linear(low, high, 4)
 }
 
 fn draw_point(
@@ -191,6 +199,8 @@ fn draw_point(
     let text = mean_text(mean, statistic.ci95, factor);
     let half = text_width(&text, TEXT_SIZE, false) / 2.0;
     let middle = x.clamp(panel.left + half, (panel.right - half).max(panel.left + half));
+    // Grid and reference do not run through the number.
+    canvas.rectangle((middle - half - 1.0, y - 21.0), (middle + half + 1.0, y - 9.0), WHITE);
     canvas.text((middle, y - 15.0), text, TextLook::new(TEXT_SIZE, INK, Align::Centre));
 }
 

@@ -7,6 +7,8 @@
 mod axes;
 mod canvas;
 mod comparison;
+mod keys;
+mod latency;
 mod style;
 mod timeline;
 mod timeline_data;
@@ -48,8 +50,14 @@ fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
     let png = dir.join(format!("{name}.png"));
     // The encoder goes by the ending, so the temporary name has it too.
     let temporary = dir.join(format!(".{name}.{}.png", std::process::id()));
-    canvas.write_png(&temporary)?;
-    fs::rename(&temporary, &png).map_err(|source| Error::io("rename to", &png, source))?;
+    let written = canvas.write_png(&temporary).and_then(|()| {
+        fs::rename(&temporary, &png).map_err(|source| Error::io("rename to", &png, source))
+    });
+    if written.is_err() {
+        // Half a picture is worth nothing; that it may stay changes nothing.
+        let _ = fs::remove_file(&temporary);
+    }
+    written?;
     Ok(vec![svg, png])
 }
 

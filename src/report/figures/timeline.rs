@@ -3,9 +3,10 @@
 
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, fit, text_width};
+use super::keys::{Key, draw_keys};
 use super::style::{
-    BLACK, Colour, GREY, HEADING_SIZE, INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, WIDTH,
-    service_colour, service_dashes,
+    BLACK, Colour, HEADING_SIZE, INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, VERMILION,
+    WIDTH, service_colour, service_dashes,
 };
 use super::timeline_data::{Cpu, Pods, ServiceLine, Step, TimelineData};
 use crate::report::table::mean_text;
@@ -15,7 +16,7 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 14.0;
 const COLUMN_GAP: f64 = 66.0;
 /// Distance from a panel to the label of its vertical axis.
-const LABEL_GAP: f64 = 46.0;
+pub(super) const LABEL_GAP: f64 = 46.0;
 const TITLES_HEIGHT: f64 = 58.0;
 const HEADING_HEIGHT: f64 = 44.0;
 const SERVICE_NAME_HEIGHT: f64 = 21.0;
@@ -67,7 +68,7 @@ fn draw_titles(canvas: &mut Canvas, summary: &Summary) {
     parts.push(format!("{} CPU-s over quota", number(summary.over_quota_cpu_seconds)));
     parts.push(format!("{} CPU-s in all", number(summary.cpu_seconds)));
     let look = TextLook::new(TEXT_SIZE, SOFT_INK, Align::Left);
-    canvas.text((LEFT, 43.0), parts.join("   "), look);
+    canvas.text((LEFT, 43.0), parts.join(" · "), look);
 }
 
 fn number(value: f64) -> String {
@@ -86,12 +87,13 @@ fn time_axis(data: &TimelineData) -> (Axis, String, f64) {
 }
 
 /// The grid of panels in the making.
-struct Frame<'a> {
-    canvas: &'a mut Canvas,
+pub(super) struct Frame<'a> {
+    pub(super) canvas: &'a mut Canvas,
     columns: [(f64, f64); 2],
     time: Axis,
-    time_label: String,
-    unit_s: f64,
+    pub(super) time_label: String,
+    /// Seconds of the unit of the time axis.
+    pub(super) unit_s: f64,
 }
 
 impl Frame<'_> {
@@ -104,12 +106,14 @@ impl Frame<'_> {
         totals_bottom: f64,
     ) {
         self.heading(0, "Users", rows_top);
-        let keys: [Key<'_>; 2] = [Key::Line("users", &[]), Key::Line("forecast", FORECAST_DASHES)];
+        let keys: [Key<'_>; 2] = [
+            Key::Line("users", service_colour(0), &[]),
+            Key::Line("forecast", INK, FORECAST_DASHES),
+        ];
         self.keys(0, rows_top - 10.0, &keys);
         self.heading(1, "Pods", rows_top);
         let first = service_colour(0);
-        let ready = if data.by_tick { "ready" } else { "ready (mean)" };
-        let mut keys = vec![Key::Area(ready, first)];
+        let mut keys = vec![Key::Area(data.pods_are, first)];
         let any = |of: fn(&Pods) -> f64| {
             data.services.iter().flat_map(|line| &line.pods).any(|pods| of(pods) > 0.0)
         };
@@ -118,9 +122,9 @@ impl Frame<'_> {
             keys.push(Key::Area("terminating", TERMINATING));
         }
         if any(|pods| pods.refused) {
-            keys.push(Key::Area("refused", INK));
+            keys.push(Key::Area("denied, pending", INK));
         }
-        if data.services.iter().any(|line| !line.revisions_s.is_empty()) {
+        if data.services.iter().any(|line| self.shows_revisions(line)) {
             keys.push(Key::Tick("revision"));
         }
         self.keys(1, rows_top - 10.0, &keys);
@@ -136,23 +140,27 @@ impl Frame<'_> {
         self.p95_panel(data, totals_top, totals_bottom);
     }
 
+    /// Marks of very many revisions would run into a bar.
+    fn shows_revisions(&self, line: &ServiceLine) -> bool {
+        let (left, right) = self.columns[1];
+        (1.0..(right - left) / 4.0).contains(&(line.revisions_s.len() as f64))
+    }
+
     /// A panel in a column, over the whole time.
-    fn panel(&self, column: usize, top: f64, bottom: f64, y: Axis) -> Panel {
+    pub(super) fn panel(&self, column: usize, top: f64, bottom: f64, y: Axis) -> Panel {
         let (left, right) = self.columns[column];
         Panel { left, top, right, bottom, x: self.time.clone(), y }
     }
 
-    fn heading(&mut self, column: usize, text: &str, top: f64) {
+    pub(super) fn heading(&mut self, column: usize, text: &str, top: f64) {
         let look = TextLook::new(HEADING_SIZE, INK, Align::Left).bold();
         self.canvas.text((self.columns[column].0, top - 28.0), text, look);
     }
 
     /// Keys below a heading, from the left.
-    fn keys(&mut self, column: usize, y: f64, keys: &[Key<'_>]) {
-        let mut x = self.columns[column].0;
-        for key in keys {
-            x = key.draw(self.canvas, x, y) + 13.0;
-        }
+    pub(super) fn keys(&mut self, column: usize, y: f64, keys: &[Key<'_>]) {
+        let (left, right) = self.columns[column];
+        draw_keys(self.canvas, keys, left, y, right - left);
     }
 
     fn users_panel(
@@ -166,8 +174,8 @@ impl Frame<'_> {
     ) {
         let colour = service_colour(index);
         let users = line.users.iter().map(|step| step.1);
-        let highest = users.chain(line.forecasts.iter().map(|step| step.2)).fold(1.0, f64::max);
-        let panel = self.panel(0, top, bottom, Axis::rounded(0.0, highest, 3));
+        let highest = users.chain(line.forecasts.iter().map(|step| step.2)).fold(3.0, f64::max);
+        let panel = self.panel(0, top, bottom, Axis::rounded(0.0, highest * 1.03, 3));
         panel.draw_grid(self.canvas);
         let path = self.step_path(&panel, &line.users, data.end_s);
         self.canvas.line(&path, Stroke::solid(colour, LINE_WIDTH));
@@ -203,11 +211,11 @@ impl Frame<'_> {
         last: bool,
     ) {
         let colour = service_colour(index);
-        let highest = line.pods.iter().map(Pods::total).fold(1.0, f64::max);
-        let panel = self.panel(1, top, bottom, Axis::rounded(0.0, highest, 3));
+        let highest = line.pods.iter().map(Pods::total).fold(3.0, f64::max);
+        let panel = self.panel(1, top, bottom, Axis::rounded(0.0, highest * 1.03, 3));
         panel.draw_grid(self.canvas);
         let pods = thinned(&line.pods, &panel, |pods| pods.from_s / self.unit_s, Pods::total);
-        let layers: [(fn(&Pods) -> f64, Colour); 4] = [
+        let layers: [PodLayer; 4] = [
             (|pods| pods.ready, colour),
             (|pods| pods.starting, colour.tint(STARTING_TINT)),
             (|pods| pods.terminating, TERMINATING),
@@ -222,7 +230,8 @@ impl Frame<'_> {
             base = upper;
         }
         panel.draw_frame(self.canvas);
-        for &created_s in &line.revisions_s {
+        let revisions_s: &[f64] = if self.shows_revisions(line) { &line.revisions_s } else { &[] };
+        for &created_s in revisions_s {
             let x = panel.at_x(created_s / self.unit_s);
             self.canvas.line(&[(x, top - 6.0), (x, top - 1.0)], Stroke::solid(INK, 1.25));
         }
@@ -235,14 +244,13 @@ impl Frame<'_> {
     fn cpu_panel(&mut self, data: &TimelineData, top: f64, bottom: f64) {
         self.heading(0, "CPU against the quota", top);
         let first = service_colour(0);
-        let mut keys = vec![Key::Line("quota", &[])];
+        let mut keys = vec![Key::Line("quota", BLACK, &[])];
         if data.by_tick {
             keys.push(Key::Area("serving revision", first.tint(SERVING_TINT)));
-            keys.push(Key::Area("overlap: other revisions", first));
+            keys.push(Key::Area("overlap with others", first));
         } else {
-            keys.push(Key::Area("mean of the interval", first.tint(SERVING_TINT)));
+            keys.push(Key::Area(data.cpu_is, first.tint(SERVING_TINT)));
         }
-        self.keys(0, top - 10.0, &keys);
 
         // Every service has the same instants: the ticks', the intervals' or the decisions'.
         let times_s: Vec<f64> = data
@@ -261,6 +269,10 @@ impl Frame<'_> {
                 (time_s, data.services.iter().map(|line| at(line, index).total).sum())
             })
             .collect();
+        if totals.iter().any(|step| step.1 > data.quota_cores) {
+            keys.push(Key::Line("over quota", VERMILION, &[]));
+        }
+        self.keys(0, top - 10.0, &keys);
         let highest = totals.iter().map(|step| step.1).fold(data.quota_cores, f64::max);
         let panel = self.panel(0, top, bottom, Axis::rounded(0.0, highest * 1.04, 5));
         panel.draw_grid(self.canvas);
@@ -282,6 +294,13 @@ impl Frame<'_> {
         let steps: Vec<Step> = kept.iter().map(|&index| totals[index]).collect();
         let path = self.step_path(&panel, &steps, data.end_s);
         self.canvas.line(&path, Stroke::solid(SOFT_INK, 0.75));
+        for (index, &(from_s, total)) in steps.iter().enumerate() {
+            if total > data.quota_cores {
+                let to_s = steps.get(index + 1).map_or(data.end_s, |next| next.0);
+                let ends = [from_s, to_s].map(|t_s| panel.at(t_s / self.unit_s, total));
+                self.canvas.line(&ends, Stroke::solid(VERMILION, 2.5));
+            }
+        }
         let quota_y = panel.at_y(data.quota_cores);
         self.canvas.line(
             &[(panel.left, quota_y), (panel.right, quota_y)],
@@ -289,57 +308,6 @@ impl Frame<'_> {
         );
         panel.draw_frame(self.canvas);
         panel.draw_y_labels(self.canvas, "CPU, cores", LABEL_GAP);
-        panel.draw_x_labels(self.canvas, &self.time_label);
-    }
-
-    fn p95_panel(&mut self, data: &TimelineData, top: f64, bottom: f64) {
-        self.heading(1, "p95 latency against the SLO", top);
-        let outage =
-            data.services.iter().any(|line| line.p95.iter().any(|p95| p95.share.is_none()));
-        let mut keys = vec![Key::Line("SLO", &[])];
-        if outage {
-            keys.push(Key::Cross("no request completed"));
-        }
-        self.keys(1, top - 10.0, &keys);
-        let shares: Vec<f64> = data
-            .services
-            .iter()
-            .flat_map(|line| line.p95.iter().filter_map(|p95| p95.share))
-            .map(|share| share * 100.0)
-            .filter(|share| share.is_finite())
-            .collect();
-        let highest = shares.iter().copied().fold(120.0, f64::max);
-        let axis = if highest > LINEAR_P95_PERCENT {
-            let lowest = shares.iter().copied().filter(|share| *share > 0.0).fold(100.0, f64::min);
-            Axis::logarithmic(lowest * 0.9, highest * 1.1)
-        } else {
-            Axis::rounded(0.0, highest, 5)
-        };
-        let panel = self.panel(1, top, bottom, axis);
-        panel.draw_grid(self.canvas);
-        let slo_y = panel.at_y(100.0);
-        self.canvas
-            .line(&[(panel.left, slo_y), (panel.right, slo_y)], Stroke::solid(BLACK, LINE_WIDTH));
-        for (index, line) in data.services.iter().enumerate() {
-            let colour = service_colour(index);
-            let stroke = Stroke { colour, width: LINE_WIDTH, dashes: service_dashes(index) };
-            let mut path: Vec<Point> = Vec::new();
-            for p95 in &line.p95 {
-                let [from, to] = [p95.from_s, p95.to_s].map(|t_s| panel.at_x(t_s / self.unit_s));
-                let Some(share) = p95.share else {
-                    self.canvas.line(&std::mem::take(&mut path), stroke);
-                    // Side by side where several services are out at once.
-                    let x = (from + to) / 2.0 + (index % 8) as f64 * 2.0;
-                    cross(self.canvas, (x, top + 5.0 + (index % 8) as f64 * 8.0), colour);
-                    continue;
-                };
-                let y = panel.at_y(share * 100.0);
-                path.extend([(from, y), (to, y)]);
-            }
-            self.canvas.line(&path, stroke);
-        }
-        panel.draw_frame(self.canvas);
-        panel.draw_y_labels(self.canvas, "p95, % of SLO", LABEL_GAP);
         panel.draw_x_labels(self.canvas, &self.time_label);
     }
 
@@ -411,9 +379,10 @@ fn push_step(points: &mut Vec<Point>, panel: &Panel, ends_s: [f64; 2], unit_s: f
     points.push((to, y));
 }
 
+/// Which pods a layer of the stack holds, and its colour.
+type PodLayer = (fn(&Pods) -> f64, Colour);
+
 const FORECAST_DASHES: &[f64] = &[4.0, 2.5];
-/// Above this a linear axis would press the rest against the floor.
-const LINEAR_P95_PERCENT: f64 = 300.0;
 /// Most samples in one unit of width.
 const SAMPLES_PER_UNIT: f64 = 2.0;
 
@@ -441,48 +410,6 @@ fn thinned<T: Clone>(
         }
     }
     kept.into_iter().map(|(_, sample)| sample).collect()
-}
-
-/// An entry of a key.
-enum Key<'a> {
-    Line(&'a str, &'static [f64]),
-    Area(&'a str, Colour),
-    Tick(&'a str),
-    Cross(&'a str),
-}
-
-impl Key<'_> {
-    /// Draws it from `x` on and gives where it ends.
-    fn draw(&self, canvas: &mut Canvas, x: f64, y: f64) -> f64 {
-        let (text, width) = match *self {
-            Key::Line(text, dashes) => {
-                let colour = if text == "users" { service_colour(0) } else { BLACK };
-                let width = if dashes.is_empty() { LINE_WIDTH } else { 1.25 };
-                canvas.line(&[(x, y), (x + 20.0, y)], Stroke { colour, width, dashes });
-                (text, 20.0)
-            }
-            Key::Area(text, colour) => {
-                canvas.rectangle((x, y - 5.0), (x + 12.0, y + 5.0), colour);
-                (text, 12.0)
-            }
-            Key::Tick(text) => {
-                canvas.line(&[(x + 2.0, y - 4.0), (x + 2.0, y + 4.0)], Stroke::solid(INK, 1.25));
-                (text, 5.0)
-            }
-            Key::Cross(text) => {
-                cross(canvas, (x + 4.0, y), GREY);
-                (text, 9.0)
-            }
-        };
-        canvas.text((x + width + 4.0, y), text, TextLook::new(TEXT_SIZE, INK, Align::Left));
-        x + width + 4.0 + text_width(text, TEXT_SIZE, false)
-    }
-}
-
-fn cross(canvas: &mut Canvas, (x, y): Point, colour: Colour) {
-    for slope in [-3.0, 3.0] {
-        canvas.line(&[(x - 3.0, y - slope), (x + 3.0, y + slope)], Stroke::solid(colour, 1.75));
-    }
 }
 
 /// The services' legend, broken into rows: place across, index and name.

@@ -66,6 +66,10 @@ pub struct TimelineData {
     pub quota_cores: f64,
     /// Whether pods and CPU are known second by second; else they are means of intervals.
     pub by_tick: bool,
+    /// What the pods are: ready ones, their mean over an interval, or those decided.
+    pub pods_are: &'static str,
+    /// What the CPU is, where it is not known by tick.
+    pub cpu_is: &'static str,
 }
 
 impl TimelineData {
@@ -103,6 +107,14 @@ impl TimelineData {
             end_s,
             quota_cores: scenario.spec.quota.cpu_m.cores(),
             by_tick: !run.ticks.is_empty(),
+            pods_are: if !run.ticks.is_empty() {
+                "ready"
+            } else if run.intervals.iter().any(|row| row.ready_pod_seconds.is_some()) {
+                "ready, mean of the interval"
+            } else {
+                "decided"
+            },
+            cpu_is: if run.intervals.is_empty() { "decided" } else { "mean of the interval" },
         }
     }
 }

@@ -13,6 +13,7 @@ mod delay;
 mod params;
 pub mod replay;
 mod scaler;
+mod settings;
 mod weighted;
 mod window;
 
