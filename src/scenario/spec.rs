@@ -2,7 +2,7 @@
 //!
 //! Every key of every table is listed here and nowhere else; unknown ones are refused. What these
 //! types cannot say (options that fit the quota, an initial option that exists, …) is checked by
-//! [`super::Scenario::resolve`].
+//! [`super::Scenario::from_text`].
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -96,7 +96,7 @@ pub fn p95_ms(components: &[Component], shape: f64) -> Option<f64> {
 }
 
 /// Share of the requests in flight at some instant that are still in flight `delay_ms` later: the
-/// tail of the residual life of a log-normal latency, E[(X - d)+] / E[X].
+/// tail of the residual life of a log-normal latency, E((X - d)+) / E(X).
 pub fn residual_over(mu: f64, shape: f64, delay_ms: f64) -> f64 {
     if delay_ms <= 0.0 {
         return 1.0;

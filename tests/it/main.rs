@@ -2,8 +2,10 @@
 
 mod allocation;
 mod disk_full;
+mod documents;
 mod evaluate_cli;
 mod paper_env;
+mod reference;
 mod replay_kpa;
 mod scenario_cli;
 mod scenario_example;

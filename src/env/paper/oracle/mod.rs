@@ -8,7 +8,7 @@
 //! happens to a service that keeps its option depends on its own pods and CPU (and on the one shrink
 //! decision), what happens to one that changes only on its new option, and the reward on the state
 //! before only through the question whether old and new CPU fit the quota. So for each set of services
-//! that keep their option ([`changes`]) it is enough to know the best state before among those that
+//! that keep their option (`changes`) it is enough to know the best state before among those that
 //! agree in these services and differ from the new option in the others, once among all and once among
 //! those that hold little enough CPU. That makes the work about proportional to the number of states.
 //!

@@ -1,0 +1,86 @@
+//! What the documents show works: scenarios check, the external policy's lines are the program's.
+
+use std::fs;
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::support::quotascale;
+
+fn document(name: &str) -> String {
+    fs::read_to_string(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
+}
+
+/// The fenced blocks of `text` that are marked `mark`.
+fn blocks(text: &str, mark: &str) -> Vec<String> {
+    text.split(&format!("```{mark}\n"))
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn the_scenario_of_the_document_checks_and_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = blocks(&document("docs/scenario.md"), "toml").remove(0);
+    fs::write(folder.path().join("mine.toml"), scenario).unwrap();
+    quotascale()
+        .current_dir(folder.path())
+        .args(["scenario", "check", "mine.toml"])
+        .assert()
+        .success();
+    quotascale()
+        .current_dir(folder.path())
+        .args(["simulate", "mine.toml", "--policy", "hybrid", "--out", "run"])
+        .assert()
+        .success();
+}
+
+#[test]
+fn every_override_of_the_document_is_a_key() {
+    let text = document("docs/scenario.md");
+    let commands: Vec<&str> =
+        text.lines().filter(|line| line.contains("scenario check paper-knative --set")).collect();
+    assert_eq!(commands.len(), 3);
+    for command in commands {
+        quotascale().args(command.split_whitespace().skip(1)).assert().success();
+    }
+}
+
+#[test]
+fn the_lines_of_an_external_policy_are_as_documented() {
+    let text = document("docs/policies.md");
+    let shown: Value = serde_json::from_str(&blocks(&text, "json snapshot")[0]).unwrap();
+    let answer: Value = serde_json::from_str(&blocks(&text, "json decision")[0]).unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("answer"), format!("{answer}\n")).unwrap();
+    let command = "external:while read -r line; do echo \"$line\" >> asked; cat answer; done";
+    quotascale()
+        .current_dir(folder.path())
+        .args(["simulate", "paper-knative", "--policy", command, "--out", "run"])
+        .assert()
+        .success();
+
+    let asked = fs::read_to_string(folder.path().join("asked")).unwrap();
+    let asked: Value = serde_json::from_str(asked.lines().next().unwrap()).unwrap();
+    assert_eq!(keys(&asked), keys(&shown));
+    assert_eq!(asked["services"][0], shown["services"][0]);
+
+    // The answer arrives: the first two services change, the third is left alone.
+    let cells = fs::read_dir(folder.path().join("run")).unwrap().map(|entry| entry.unwrap().path());
+    let decisions = cells
+        .map(|cell| cell.join("0/decisions.csv"))
+        .find(|file| file.exists())
+        .map(|file| fs::read_to_string(file).unwrap())
+        .unwrap();
+    let rows: Vec<Vec<&str>> =
+        decisions.lines().skip(1).take(3).map(|line| line.split(',').collect()).collect();
+    assert_eq!(rows[0][4..7], ["20", "4000", "50"]);
+    assert_eq!(rows[1][5..8], ["2000", "15", "6"]);
+    assert_eq!(rows[2][4..7], ["7", "2000", "25"]);
+}
+
+fn keys(value: &Value) -> Vec<&String> {
+    value.as_object().unwrap().keys().collect()
+}
