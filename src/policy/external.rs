@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Episode, Policy, PolicyState};
 use crate::error::{Error, Result};
-use crate::scenario::{Profile, Scenario, pods};
+use crate::scenario::{PodRule, Profile, Scenario};
 use crate::snapshot::{Decision, ServiceDecision, ServiceSnapshot, Snapshot};
 
 /// Starts the command anew for each episode and asks it for every decision.
@@ -20,7 +20,7 @@ pub struct External {
     services: Vec<String>,
     profiles: Vec<Profile>,
     quota_cpu_m: u64,
-    utilization: f64,
+    rule: PodRule,
 }
 
 /// The process of one episode. It is ended when the episode is over.
@@ -79,7 +79,7 @@ struct ServiceAnswer {
 
 impl External {
     /// A policy that `sh -c command` decides for.
-    pub fn new(command: &str, scenario: &Scenario, utilization: f64) -> Self {
+    pub fn new(command: &str, scenario: &Scenario) -> Self {
         // The program's name, not its path: results do not depend on where it lies.
         let program = command.split_whitespace().next().unwrap_or("command");
         let stem = std::path::Path::new(program).file_name().unwrap_or_default();
@@ -89,7 +89,7 @@ impl External {
             services: scenario.service_names().into_iter().map(str::to_owned).collect(),
             profiles: scenario.profiles.clone(),
             quota_cpu_m: scenario.spec.quota.cpu_m.0,
-            utilization,
+            rule: scenario.pod_rule(),
         }
     }
 
@@ -150,7 +150,7 @@ impl External {
         if concurrency == 0 {
             return Err(self.failed(format!("gave {} a concurrency of 0", answer.name)));
         }
-        let needed = pods(forecast, concurrency, self.utilization, 1);
+        let needed = self.rule.pods(forecast, concurrency);
         Ok(ServiceDecision { option, cpu_m, concurrency, pods: answer.pods.unwrap_or(needed) })
     }
 }

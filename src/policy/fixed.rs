@@ -2,7 +2,7 @@
 
 use super::{Episode, Policy, PolicyState, Schedule};
 use crate::error::Result;
-use crate::scenario::Profile;
+use crate::scenario::{PodRule, Profile};
 use crate::snapshot::{Decision, Snapshot};
 
 /// On `knative` it never decides: the options stand from the start and the KPA scales them. On
@@ -12,13 +12,13 @@ pub struct Fixed {
     name: String,
     options: Vec<u32>,
     profiles: Vec<Profile>,
-    utilization: f64,
+    rule: PodRule,
 }
 
 impl Fixed {
     /// `options` holds one checked index per service.
-    pub fn new(name: &str, options: Vec<u32>, profiles: &[Profile], utilization: f64) -> Self {
-        Self { name: name.to_owned(), options, profiles: profiles.to_vec(), utilization }
+    pub fn new(name: &str, options: Vec<u32>, profiles: &[Profile], rule: PodRule) -> Self {
+        Self { name: name.to_owned(), options, profiles: profiles.to_vec(), rule }
     }
 }
 
@@ -41,6 +41,6 @@ impl Policy for Fixed {
         forecast: &[f64],
         _state: &mut PolicyState,
     ) -> Result<Decision> {
-        Ok(super::by_options(&self.options, &self.profiles, forecast, self.utilization, "fixed"))
+        Ok(super::by_options(&self.options, &self.profiles, forecast, self.rule, "fixed"))
     }
 }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::rng::Rng;
-use crate::scenario::{Profile, Scenario, pods};
+use crate::scenario::{PodRule, Profile, Scenario};
 use crate::snapshot::{Decision, Snapshot};
 use crate::trace::Trace;
 
@@ -107,7 +107,7 @@ fn by_options(
     options: &[u32],
     profiles: &[Profile],
     forecast: &[f64],
-    utilization: f64,
+    rule: PodRule,
     reason: &str,
 ) -> Decision {
     let services = options
@@ -116,7 +116,7 @@ fn by_options(
         .zip(forecast)
         .map(|((&index, profile), &users)| {
             let concurrency = profile.options[index as usize].concurrency;
-            Some(profile.decision(index, pods(users, concurrency, utilization, 1)))
+            Some(profile.decision(index, rule.pods(users, concurrency)))
         })
         .collect();
     Decision { services, reason: reason.to_owned() }

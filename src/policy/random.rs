@@ -5,7 +5,7 @@ use rand::RngExt;
 use super::{Episode, Policy, PolicyState};
 use crate::error::{Error, Result};
 use crate::rng::Streams;
-use crate::scenario::Profile;
+use crate::scenario::{PodRule, Profile};
 use crate::snapshot::{Decision, Snapshot};
 
 /// Stream of the options.
@@ -15,13 +15,13 @@ const STREAM: &str = "policy-random";
 #[derive(Clone, Debug)]
 pub struct Random {
     profiles: Vec<Profile>,
-    utilization: f64,
+    rule: PodRule,
 }
 
 impl Random {
     /// For services with these profiles.
-    pub fn new(profiles: &[Profile], utilization: f64) -> Self {
-        Self { profiles: profiles.to_vec(), utilization }
+    pub fn new(profiles: &[Profile], rule: PodRule) -> Self {
+        Self { profiles: profiles.to_vec(), rule }
     }
 }
 
@@ -48,6 +48,6 @@ impl Policy for Random {
             .iter()
             .map(|profile| rng.random_range(0..profile.options.len() as u32))
             .collect();
-        Ok(super::by_options(&options, &self.profiles, forecast, self.utilization, "random"))
+        Ok(super::by_options(&options, &self.profiles, forecast, self.rule, "random"))
     }
 }

@@ -14,8 +14,6 @@ pub const DEFAULT_POLICIES: [&str; 7] =
     ["kpa-latency", "kpa-resource", "hybrid", "greedy", "priced-greedy", "oracle", "random"];
 /// Learned policies: they need a checkpoint.
 const LEARNED: [&str; 4] = ["recurrent-ppo", "ppo", "trpo", "fitted-value"];
-/// Utilization that the paper environment plans pods for (the original's formula).
-const PAPER_UTILIZATION: f64 = 0.7;
 
 /// Makes policies for one scenario.
 pub struct Registry<'a> {
@@ -38,12 +36,8 @@ impl<'a> Registry<'a> {
         Ok(Self { scenario, model, tuned })
     }
 
-    fn utilization(&self) -> f64 {
-        self.model.as_ref().map_or(PAPER_UTILIZATION, |model| model.sim.target_utilization)
-    }
-
     fn fixed(&self, name: &str, options: Vec<u32>) -> Arc<dyn Policy> {
-        Arc::new(Fixed::new(name, options, &self.scenario.profiles, self.utilization()))
+        Arc::new(Fixed::new(name, options, &self.scenario.profiles, self.scenario.pod_rule()))
     }
 
     /// The policy `text`: a name, `fixed:21/6/7`, `replay:FILE` or `external:COMMAND`.
@@ -59,19 +53,19 @@ impl<'a> Registry<'a> {
             return Ok(self.fixed(text, options));
         }
         if let Some(file) = text.strip_prefix("replay:") {
-            return Ok(Arc::new(Replay::read(Path::new(file), scenario, self.utilization())?));
+            return Ok(Arc::new(Replay::read(Path::new(file), scenario)?));
         }
         if let Some(command) = text.strip_prefix("external:") {
-            return Ok(Arc::new(External::new(command, scenario, self.utilization())));
+            return Ok(Arc::new(External::new(command, scenario)));
         }
         match (text, &self.model) {
             ("kpa-latency", _) => Ok(self.fixed(text, (self.tuned)()?.kpa_latency)),
             ("kpa-resource", _) => Ok(self.fixed(text, (self.tuned)()?.kpa_resource)),
-            ("random", _) => Ok(Arc::new(Random::new(profiles, self.utilization()))),
+            ("random", _) => Ok(Arc::new(Random::new(profiles, scenario.pod_rule()))),
             ("hybrid", _) => {
                 let slo: Vec<f64> =
                     scenario.spec.service.iter().map(|service| service.slo_p95_ms).collect();
-                Ok(Arc::new(Hybrid::new(profiles, &slo, self.utilization())))
+                Ok(Arc::new(Hybrid::new(profiles, &slo, scenario.pod_rule().utilization)))
             }
             ("greedy", Some(model)) => {
                 Ok(Arc::new(knative::Greedy::new(scenario, Arc::clone(model))))

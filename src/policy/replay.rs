@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{Episode, Policy, PolicyState, Schedule};
 use crate::error::{Error, Result, read_input};
-use crate::scenario::{Profile, Scenario};
+use crate::scenario::{PodRule, Profile, Scenario};
 use crate::snapshot::{Decision, ServiceDecision, Snapshot};
 
 /// Replays a CSV: `t_s,service,cpu_m,concurrency,pods` (any second, any pods) or `a0,a1,a2,…` (an option
@@ -14,7 +14,7 @@ pub struct Replay {
     name: String,
     steps: Steps,
     profiles: Vec<Profile>,
-    utilization: f64,
+    rule: PodRule,
 }
 
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ impl Replay {
     ///
     /// # Errors
     /// [`Error::Input`] naming file and line.
-    pub fn read(path: &Path, scenario: &Scenario, utilization: f64) -> Result<Self> {
+    pub fn read(path: &Path, scenario: &Scenario) -> Result<Self> {
         let text = read_input(path)?;
         let file = path.display().to_string();
         let mut reader =
@@ -61,7 +61,7 @@ impl Replay {
             name: format!("replay:{stem}"),
             steps,
             profiles: scenario.profiles.clone(),
-            utilization,
+            rule: scenario.pod_rule(),
         })
     }
 }
@@ -221,7 +221,7 @@ impl Policy for Replay {
         match &self.steps {
             Steps::Options(options) => {
                 let row = options.get(step).ok_or_else(|| missing(options.len()))?;
-                Ok(super::by_options(row, &self.profiles, forecast, self.utilization, "replay"))
+                Ok(super::by_options(row, &self.profiles, forecast, self.rule, "replay"))
             }
             Steps::Timed(timed) => timed
                 .get(step)

@@ -173,9 +173,8 @@ fn fixed_cost(
     traffic: &[Trace],
     options: &[u32],
 ) -> Result<Cost> {
-    let utilization = model.sim.target_utilization;
     let policy: Arc<dyn Policy> =
-        Arc::new(Fixed::new("fixed", options.to_vec(), &scenario.profiles, utilization));
+        Arc::new(Fixed::new("fixed", options.to_vec(), &scenario.profiles, scenario.pod_rule()));
     let mut cost = Cost { violations: 0.0, cpu: 0.0 };
     for (seed, traffic) in traffic.iter().enumerate() {
         let episode = EpisodeOptions::default();

@@ -19,7 +19,7 @@ pub use duration::parse_duration;
 pub use kpa::KpaConfig;
 pub(crate) use load::did_you_mean;
 pub use load::{BUILTIN, builtin_text, json_schema};
-pub use profile::{Profile, ProfileOption, pods};
+pub use profile::{PodRule, Profile, ProfileOption, pods};
 use rand::RngExt;
 use sha2::{Digest, Sha256};
 pub use source::{KeyPath, Segment, Source};
@@ -34,6 +34,9 @@ use crate::trace::{self, Stage, Trace};
 pub const TRAFFIC_STREAM: &str = "traffic";
 /// Stream of the traffic that agents are trained and policies tuned on: no training seed equals an evaluation seed.
 pub const TRAIN_TRAFFIC_STREAM: &str = "train-traffic";
+
+/// Utilization that the original plans pods for.
+const PAPER_UTILIZATION: f64 = 0.7;
 
 /// A checked scenario.
 #[derive(Clone, Debug)]
@@ -59,6 +62,14 @@ impl Scenario {
     /// Which environment it runs in.
     pub fn environment(&self) -> EnvironmentKind {
         self.spec.environment
+    }
+
+    /// How many pods a policy's decision asks for. (The exact `paper` environment computes its own.)
+    pub fn pod_rule(&self) -> PodRule {
+        match &self.spec.sim {
+            Some(sim) => PodRule { utilization: sim.target_utilization, min_pods: sim.min_pods },
+            None => PodRule { utilization: PAPER_UTILIZATION, min_pods: 1 },
+        }
     }
 
     /// Names of the services, in order.

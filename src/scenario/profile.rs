@@ -55,6 +55,22 @@ pub fn pods(users: f64, concurrency: u32, utilization: f64, min: u32) -> u32 {
     (needed as u32).max(min)
 }
 
+/// How many pods a decision asks for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PodRule {
+    /// Utilization that pods are planned for.
+    pub utilization: f64,
+    /// Fewest pods.
+    pub min_pods: u32,
+}
+
+impl PodRule {
+    /// Pods for `users` at a target concurrency ([`pods`]).
+    pub fn pods(&self, users: f64, concurrency: u32) -> u32 {
+        pods(users, concurrency, self.utilization, self.min_pods)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::pods;

@@ -246,8 +246,6 @@ pub struct SimSpec {
     pub pod_drain_s: f64,
     /// A pod serves in the first tick t with t >= ready time - this (0.5: the nearest, no bias), seconds.
     pub ready_rounding_s: f64,
-    /// Width of the buckets of the histogram of waiting requests (0.01: 1 %).
-    pub wait_bucket: f64,
     /// Window of the p95 that a controller sees, seconds.
     pub p95_window_s: u32,
     /// How requests reach pods.
@@ -262,7 +260,6 @@ impl Default for SimSpec {
             p95_mean_ratio: 1.6,
             pod_drain_s: 30.0,
             ready_rounding_s: 0.5,
-            wait_bucket: 0.01,
             p95_window_s: 10,
             routing: Routing::LeastLoaded,
         }

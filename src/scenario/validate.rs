@@ -214,13 +214,6 @@ impl Checker<'_> {
                 "give a number from 0 to 1",
             ));
         }
-        if !(sim.wait_bucket > 0.0 && sim.wait_bucket <= 1.0) {
-            return Err(self.error(
-                "sim.wait_bucket",
-                format!("{} is not allowed", sim.wait_bucket),
-                "give a number above 0 and at most 1",
-            ));
-        }
         if !(sim.p95_mean_ratio > 1.0 && sim.p95_mean_ratio < MAX_P95_MEAN_RATIO) {
             return Err(self.error(
                 "sim.p95_mean_ratio",
