@@ -12,7 +12,7 @@ pub(super) fn bar(common: Common, length: u64, what: &'static str) -> ProgressBa
     } else {
         ProgressDrawTarget::stderr()
     };
-    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed}")
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {elapsed} ({eta} left)")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(length), target).with_style(style).with_message(what)
 }
