@@ -1,5 +1,6 @@
 //! The command line: one file per verb. Nothing but this module knows clap.
 
+mod bench;
 mod completions;
 mod evaluate;
 mod interrupt;
@@ -72,6 +73,8 @@ enum Verb {
     Plot(plot::Args),
     /// Search the settings of kpa-latency, kpa-resource and priced-greedy on training traffic.
     Tune(tune::Args),
+    /// Measure how fast the parts are on this machine.
+    Bench(bench::Args),
     /// Print a shell's completion script.
     Completions(completions::Args),
     /// Compute the exact optimum of environment `paper` with known traffic.
@@ -93,6 +96,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Evaluate(args) => evaluate::run(&args, cli.common),
         Verb::Plot(args) => plot::run(&args, cli.common),
         Verb::Tune(args) => tune::run(&args, cli.common),
+        Verb::Bench(args) => bench::run(&args, cli.common),
         Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),

@@ -113,7 +113,7 @@ fn read_timed(
     let mut timed: Vec<(u32, Decision)> = Vec::new();
     for (line, record) in records {
         let place = format!("{file}:{line}");
-        let number = |column: usize| -> Result<u64> {
+        let number = |column: usize| -> Result<u32> {
             record[places[column]].parse().map_err(|_| {
                 Error::input(
                     &place,
@@ -137,7 +137,7 @@ fn read_timed(
                 ),
             )
         })?;
-        let (cpu_m, concurrency) = (number(2)?, number(3)? as u32);
+        let (cpu_m, concurrency) = (u64::from(number(2)?), number(3)?);
         let profile = &scenario.profiles[index];
         if concurrency == 0 {
             return Err(Error::input(&place, "a concurrency of 0", "give at least 1"));
@@ -153,9 +153,9 @@ fn read_timed(
             option: profile.find(cpu_m, concurrency),
             cpu_m,
             concurrency,
-            pods: number(4)? as u32,
+            pods: number(4)?,
         };
-        let time = number(0)? as u32;
+        let time = number(0)?;
         let slot = match timed.iter().position(|(at, _)| *at == time) {
             Some(slot) => slot,
             None => {

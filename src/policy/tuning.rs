@@ -36,6 +36,8 @@ const ACCEPTED_VIOLATIONS: f64 = 0.05;
 const VIOLATION_GRAIN: f64 = 1e-4;
 /// Prices tried on `knative` with the `slo` reward, per core.
 const SLO_PRICES: [f64; 9] = [0.0, 0.0005, 0.001, 0.002, 0.003, 0.004, 0.006, 0.008, 0.012];
+/// Rounds of the search over fixed options, each of which tries every option of every service.
+const OPTION_ROUNDS: usize = 4;
 
 /// The stored results for the built-in scenarios.
 const STORED: &str = include_str!("tuned.json");
@@ -122,43 +124,67 @@ fn choose(costs: &[Cost]) -> (u32, u32) {
     (latency, resource)
 }
 
-/// Each service alone on the simulator, with each of its options: services are coupled only through
-/// the quota, which a single service does not fill.
+/// A search over fixed options on the simulator, all services together: from the options of t = 0 on,
+/// one service after the other takes the option that is best while the others keep theirs, until a
+/// round changes nothing.
 fn fixed_options(scenario: &Scenario) -> Result<(Vec<u32>, Vec<u32>)> {
-    let mut latency = Vec::new();
-    let mut resource = Vec::new();
-    for index in 0..scenario.profiles.len() {
-        let mut alone = scenario.clone();
-        alone.spec.service = vec![scenario.spec.service[index].clone()];
-        alone.profiles = vec![scenario.profiles[index].clone()];
-        let model = Arc::new(Model::new(&alone)?);
-        let traffic: Vec<Trace> =
-            (0..OPTION_SEEDS).map(|seed| alone.tuning_traffic(seed)).collect::<Result<_>>()?;
-        let costs = (0..alone.profiles[0].options.len() as u32)
-            .into_par_iter()
-            .map(|option| {
-                let policy: Arc<dyn Policy> = Arc::new(Fixed::new(
-                    "fixed",
-                    vec![option],
-                    &alone.profiles,
-                    model.sim.target_utilization,
-                ));
-                let mut cost = Cost { violations: 0.0, cpu: 0.0 };
-                for (seed, traffic) in traffic.iter().enumerate() {
-                    let options = EpisodeOptions::default();
-                    let run = run_episode(&alone, &model, traffic, &policy, seed as u64, options)?;
-                    cost.violations += run.summary.slo_violation_share.unwrap_or(0.0);
-                    cost.cpu += run.summary.cpu_seconds;
-                }
-                cost.violations /= traffic.len() as f64;
-                Ok(cost)
-            })
-            .collect::<Result<Vec<Cost>>>()?;
-        let (best_latency, best_resource) = choose(&costs);
-        latency.push(best_latency);
-        resource.push(best_resource);
+    let model = Arc::new(Model::new(scenario)?);
+    let traffic: Vec<Trace> =
+        (0..OPTION_SEEDS).map(|seed| scenario.tuning_traffic(seed)).collect::<Result<_>>()?;
+    let initial: Vec<u32> =
+        scenario.spec.service.iter().map(|service| service.initial.option).collect();
+    let mut known: BTreeMap<Vec<u32>, Cost> = BTreeMap::new();
+    let mut search = |pick: fn((u32, u32)) -> u32| -> Result<Vec<u32>> {
+        let mut options = initial.clone();
+        for _ in 0..OPTION_ROUNDS {
+            let before = options.clone();
+            for service in 0..options.len() {
+                let tried: Vec<Vec<u32>> = (0..scenario.profiles[service].options.len() as u32)
+                    .map(|option| {
+                        let mut tried = options.clone();
+                        tried[service] = option;
+                        tried
+                    })
+                    .collect();
+                let new: Vec<(Vec<u32>, Cost)> = tried
+                    .par_iter()
+                    .filter(|tried| !known.contains_key(*tried))
+                    .map(|tried| {
+                        Ok((tried.clone(), fixed_cost(scenario, &model, &traffic, tried)?))
+                    })
+                    .collect::<Result<_>>()?;
+                known.extend(new);
+                let costs: Vec<Cost> = tried.iter().map(|tried| known[tried]).collect();
+                options[service] = pick(choose(&costs));
+            }
+            if options == before {
+                break;
+            }
+        }
+        Ok(options)
+    };
+    Ok((search(|(latency, _)| latency)?, search(|(_, resource)| resource)?))
+}
+
+/// Mean cost of fixed options over the training traffic.
+fn fixed_cost(
+    scenario: &Scenario,
+    model: &Arc<Model>,
+    traffic: &[Trace],
+    options: &[u32],
+) -> Result<Cost> {
+    let utilization = model.sim.target_utilization;
+    let policy: Arc<dyn Policy> =
+        Arc::new(Fixed::new("fixed", options.to_vec(), &scenario.profiles, utilization));
+    let mut cost = Cost { violations: 0.0, cpu: 0.0 };
+    for (seed, traffic) in traffic.iter().enumerate() {
+        let episode = EpisodeOptions::default();
+        let run = run_episode(scenario, model, traffic, &policy, seed as u64, episode)?;
+        cost.violations += run.summary.slo_violation_share.unwrap_or(0.0);
+        cost.cpu += run.summary.cpu_seconds;
     }
-    Ok((latency, resource))
+    cost.violations /= traffic.len() as f64;
+    Ok(cost)
 }
 
 /// On `paper` an option's latency does not depend on the load: violations are those of its p95, and

@@ -1,14 +1,12 @@
-//! Cells: the stretches of time between two edges, with everything that was measured in them.
+//! Cells: the stretches of time between two edges, with everything that was integrated in them.
 
 use super::account::Integrals;
-use super::traffic_stats::Requests;
 
 /// One stretch of time between two edges.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Cell {
     pub from: u32,
     pub to: u32,
-    pub services: Vec<CellService>,
     /// Integrals over all services together.
     pub total: Integrals,
     /// CPU allocated to all services at its end, millicores.
@@ -16,9 +14,8 @@ pub(super) struct Cell {
 }
 
 /// One service in a cell.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CellService {
-    pub requests: Requests,
     pub integrals: Integrals,
     /// Pods created in it.
     pub created: u64,
@@ -27,8 +24,8 @@ pub(super) struct CellService {
 }
 
 impl CellService {
-    pub fn merge(&mut self, later: &Self) {
-        self.requests.merge(&later.requests);
+    /// Adds the cell that follows.
+    pub fn add(&mut self, later: &Self) {
         self.integrals.add(&later.integrals);
         self.created += later.created;
         self.option_at_end = later.option_at_end;

@@ -3,7 +3,7 @@
 use statrs::function::erf::erfc;
 
 /// The 95 % quantile of the standard normal distribution.
-pub const Z95: f64 = 1.644_853_6;
+pub const Z95: f64 = 1.644_853_626_951_472_2;
 
 /// Distribution function of the standard normal distribution.
 pub fn normal_cdf(x: f64) -> f64 {

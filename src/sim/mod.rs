@@ -4,7 +4,7 @@
 //! compiled, [`Simulator`] one run in progress, [`Results`] what it leaves.
 //!
 //! A tick costs little because most of its work is lengthening a stretch of equal load: latency
-//! distributions are summed only when an interval closes, and ticks in which nothing can change are
+//! distributions are summed only when they are asked for, and ticks in which nothing can change are
 //! skipped together.
 
 mod account;
@@ -14,11 +14,14 @@ mod curve;
 pub mod kpa;
 mod lognormal;
 mod model;
+mod observe;
+mod pods;
 mod published;
 mod recorder;
 mod results;
 mod revision;
 mod revision_scaler;
+mod roll_out;
 mod service;
 mod traffic_stats;
 mod users;
@@ -27,5 +30,6 @@ pub use cluster::{Simulator, Start};
 pub use curve::{Curve, Load, Spread};
 pub use lognormal::{Component, normal_cdf, p95_ms, residual_over, shape};
 pub use model::{Model, ServiceModel};
+pub use observe::Census;
 pub use results::{Results, Stage};
 pub use users::UserRuns;

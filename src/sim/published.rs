@@ -3,7 +3,8 @@
 //! After the original operator (docs/model.md, "operator kinds"): a reconcile updates every service
 //! that differs, then looks at the pods every `poll_s` seconds. Of the awaited revisions that a look
 //! sees ready, each in turn has its old revision deleted `published_delay_s` later; the next waits.
-//! A decision that arrives meanwhile waits until the present one is done; only the latest is kept.
+//! A decision that arrives meanwhile waits until the present one is done; only the latest is kept
+//! for each service.
 
 use super::cluster::Simulator;
 use crate::error::Error;
@@ -54,8 +55,17 @@ impl Published {
         self.next_s.is_some() || self.submitted.is_some()
     }
 
+    /// Takes a decision in. What an earlier one said of services that this one leaves alone stays
+    /// in the resource.
     pub fn submit(&mut self, decision: &Decision) {
-        self.submitted = Some(decision.clone());
+        let Some(resource) = &mut self.submitted else {
+            self.submitted = Some(decision.clone());
+            return;
+        };
+        for (kept, service) in resource.services.iter_mut().zip(&decision.services) {
+            *kept = service.or(*kept);
+        }
+        resource.reason.clone_from(&decision.reason);
     }
 
     /// A decision that could not be applied.
@@ -113,7 +123,7 @@ impl Published {
         if self.seen.is_empty() {
             self.wait_for_next_look(simulator, now);
         } else {
-            self.next_s = Some(now + simulator.model.operator.published_delay_s);
+            self.next_s = Some(handled_at(simulator, now));
         }
     }
 
@@ -126,7 +136,13 @@ impl Published {
         if self.seen.is_empty() {
             self.wait_for_next_look(simulator, now);
         } else {
-            self.next_s = Some(now + simulator.model.operator.published_delay_s);
+            self.next_s = Some(handled_at(simulator, now));
         }
     }
+}
+
+/// When a revision that is seen ready at `now`, or is next in turn, has its old one deleted: not before
+/// the coming tick, in which traffic moves.
+fn handled_at(simulator: &Simulator, now: u32) -> u32 {
+    now + simulator.model.operator.published_delay_s.max(1)
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::account::Integrals;
-use super::cell::{Cell, CellService};
+use super::cell::CellService;
 use super::cluster::Simulator;
 use super::revision::Revision;
+use super::traffic_stats::Requests;
 use crate::run::{ALL_SERVICES, IntervalRow, RevisionRow, TickRow};
 
 /// Millicore-seconds in a CPU-second.
@@ -34,6 +35,12 @@ pub struct Stage {
     pub p95_ms: Vec<Option<f64>>,
     /// Option that serves at the end, by service; `None` when cpu and concurrency are no option's.
     pub options: Vec<Option<u32>>,
+}
+
+/// One service between two edges.
+struct Measured {
+    requests: Requests,
+    cell: CellService,
 }
 
 /// The results of a finished simulation.
@@ -83,7 +90,7 @@ impl Simulator {
 
     /// What was measured in [from, to), both of them edges that have been passed.
     pub fn stage(&self, from: u32, to: u32) -> Stage {
-        let (services, total) = self.merged(from, to);
+        let (services, total) = self.measured(from, to);
         let mut stage = Stage { from_s: from, to_s: to, ..Stage::default() };
         let mut components = Vec::new();
         for (service, model) in services.iter().zip(&self.model.services) {
@@ -96,31 +103,48 @@ impl Simulator {
                 self.model.shape,
                 &mut components,
             ));
-            stage.options.push(service.option_at_end);
+            stage.options.push(service.cell.option_at_end);
         }
         stage.cpu_seconds = total.cpu_milli_seconds / MILLI;
         stage.over_quota_cpu_seconds = total.over_cpu_milli_seconds / MILLI;
         stage.cpu_at_end_m =
-            self.cells_between(from, to).last().map_or(0, |cell| cell.cpu_at_end_m);
+            self.cells[self.cells_between(from, to)].last().map_or(0, |cell| cell.cpu_at_end_m);
         stage
     }
 
-    fn cells_between(&self, from: u32, to: u32) -> &[Cell] {
+    /// Indices of the cells within [from, to].
+    fn cells_between(&self, from: u32, to: u32) -> std::ops::Range<usize> {
         let first = self.cells.partition_point(|cell| cell.from < from);
         let last = self.cells.partition_point(|cell| cell.to <= to);
-        &self.cells[first..last.max(first)]
+        first..last.max(first)
     }
 
-    fn merged(&self, from: u32, to: u32) -> (Vec<CellService>, Integrals) {
+    fn measured(&self, from: u32, to: u32) -> (Vec<Measured>, Integrals) {
         let cells = self.cells_between(from, to);
         let mut total = Integrals::default();
-        let mut services = vec![CellService::default(); self.services.len()];
-        for cell in cells {
-            total.add(&cell.total);
-            for (sum, service) in services.iter_mut().zip(&cell.services) {
-                sum.merge(service);
-            }
-        }
+        self.cells[cells.clone()].iter().for_each(|cell| total.add(&cell.total));
+        let count = self.services.len();
+        let services = self
+            .services
+            .iter()
+            .zip(&self.model.services)
+            .enumerate()
+            .map(|(index, (service, model))| {
+                let mut cell = CellService::default();
+                for number in cells.clone() {
+                    cell.add(&self.cell_services[number * count + index]);
+                }
+                let requests = Requests::collect(
+                    &service.stretches,
+                    &service.waited,
+                    (from, to),
+                    &model.curves,
+                    model.slo_ms,
+                    self.model.shape,
+                );
+                Measured { requests, cell }
+            })
+            .collect();
         (services, total)
     }
 
@@ -135,18 +159,24 @@ impl Simulator {
         for pair in boundaries.windows(2).filter(|pair| pair[1] <= self.now) {
             self.push_interval(pair[0], pair[1], &mut results.intervals);
         }
-        let (services, total) = self.merged(0, self.now);
-        let (mut over, mut all) = (0.0, 0.0);
+        let (services, total) = self.measured(0, self.now);
+        let (mut over, mut all, mut user_seconds) = (0.0, 0.0, 0.0);
         let mut components = Vec::new();
         for (service, model) in services.iter().zip(&self.model.services) {
             let violations = service.requests.violations();
             over += violations.0;
             all += violations.1;
+            user_seconds += service.requests.user_seconds;
             let p95 = service.requests.p95_ms(&model.curves, self.model.shape, &mut components);
             results.p95_ms.insert(model.name.clone(), p95);
-            results.denied_pod_seconds += service.integrals.denied_pod_seconds;
+            results.denied_pod_seconds += service.cell.integrals.denied_pod_seconds;
         }
-        results.slo_violation_share = (all > 0.0).then(|| over / all);
+        results.slo_violation_share = if all > 0.0 {
+            Some(over / all)
+        } else {
+            // Users came and went, and nobody was served (rule 30).
+            (user_seconds > 0.0).then_some(1.0)
+        };
         results.cpu_seconds = total.cpu_milli_seconds / MILLI;
         results.over_quota_cpu_seconds = total.over_cpu_milli_seconds / MILLI;
         results.memory_mib_seconds = total.memory_mib_seconds;
@@ -206,7 +236,7 @@ impl Simulator {
 
     fn push_interval(&self, from: u32, to: u32, rows: &mut Vec<IntervalRow>) {
         let seconds = f64::from(to - from);
-        let (services, total) = self.merged(from, to);
+        let (services, total) = self.measured(from, to);
         let mut all = IntervalRow {
             from_s: f64::from(from),
             to_s: f64::from(to),
@@ -234,12 +264,12 @@ impl Simulator {
                 share_over_slo: measured.share_over_slo().filter(|_| some),
                 user_seconds: Some(measured.user_seconds),
                 waiting_user_seconds: Some(measured.waiting_user_seconds),
-                ready_pod_seconds: Some(service.integrals.ready_pod_seconds),
-                cpu_seconds: service.integrals.cpu_milli_seconds / MILLI,
-                pods_created: Some(service.created),
+                ready_pod_seconds: Some(service.cell.integrals.ready_pod_seconds),
+                cpu_seconds: service.cell.integrals.cpu_milli_seconds / MILLI,
+                pods_created: Some(service.cell.created),
                 over_quota_cpu_seconds: None,
-                denied_pod_seconds: Some(service.integrals.denied_pod_seconds),
-                memory_mib_seconds: Some(service.integrals.memory_mib_seconds),
+                denied_pod_seconds: Some(service.cell.integrals.denied_pod_seconds),
+                memory_mib_seconds: Some(service.cell.integrals.memory_mib_seconds),
                 over_quota_memory_mib_seconds: None,
             });
             let violations = measured.violations();
@@ -248,9 +278,9 @@ impl Simulator {
             completions += measured.completions;
             users += measured.user_seconds;
             waiting += measured.waiting_user_seconds;
-            ready += service.integrals.ready_pod_seconds;
-            created += service.created;
-            denied += service.integrals.denied_pod_seconds;
+            ready += service.cell.integrals.ready_pod_seconds;
+            created += service.cell.created;
+            denied += service.cell.integrals.denied_pod_seconds;
         }
         all.throughput_rps = Some(completions / seconds);
         all.share_over_slo = (requests > 0.0 && completions > 0.0).then(|| over / requests);

@@ -20,7 +20,7 @@ pub(super) struct Revision {
     pub unready: u32,
     /// Initial pods whose exact ready time has not come yet.
     pub unready_exact: u32,
-    /// Latest ready time of the initial pods.
+    /// Latest ready time of the initial pods that serve.
     pub last_ready_s: f64,
     /// Pods that serve.
     pub serving_pods: u32,
@@ -37,6 +37,31 @@ pub(super) struct Revision {
     pub superseded: bool,
     /// Whether deleted pods of it are forced (gone after the operator's termination time).
     pub forced: bool,
+    /// What traffic left behind when it moved on, if the pods are to be forced.
+    pub left: Option<Left>,
+}
+
+impl Revision {
+    /// A pod of it is deleted at `time_s`: if the revision waited for that pod, it waits no longer.
+    pub fn no_longer_awaits(&mut self, pod: &Pod, time_s: f64) {
+        if pod.initial && !pod.exactly_ready {
+            self.unready -= u32::from(pod.state != PodState::Ready);
+            self.unready_exact -= 1;
+            self.last_ready_s = self.last_ready_s.max(time_s);
+        } else if pod.initial && pod.state == PodState::Starting {
+            self.unready -= 1;
+        }
+    }
+}
+
+/// The requests in flight on a revision at the moment that traffic leaves it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Left {
+    /// When.
+    pub time_s: f64,
+    pub users: u32,
+    /// The pods that they are on.
+    pub pods: u32,
 }
 
 /// Where a pod is in its life.

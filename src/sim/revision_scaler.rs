@@ -136,6 +136,7 @@ impl RevisionScaler {
     /// The replicas wanted from `now` on, where there is something to decide: every second tick since
     /// the creation of the autoscaler (rule 3), or at once when woken by a request.
     pub fn evaluate(&mut self, now: u32, ready_pods: u32, replicas: u32) -> Option<u32> {
+        self.scaler.note_ready(ready_pods);
         let age = i64::from(now - self.created_s);
         let due = age > 0 && age % TICK_S == 0;
         let poked = self.last_record_s == Some(now) && self.autoscaler.is_poked_by(self.value);

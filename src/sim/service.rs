@@ -53,6 +53,8 @@ pub(super) struct Service {
 
 impl Service {
     pub fn new(runs: UserRuns, rng: Rng) -> Self {
+        // A change of users makes a stretch and, by way of the autoscaler, one or two more.
+        let stretches = 3 * runs.len() + 256;
         Self {
             runs,
             next_run: 0,
@@ -68,10 +70,10 @@ impl Service {
             scalers: Vec::with_capacity(4),
             free_scalers: Vec::with_capacity(4),
             rng,
-            stretches: Vec::with_capacity(64),
-            waited: Vec::with_capacity(16),
-            waiting: Vec::with_capacity(16),
-            served: Vec::with_capacity(16),
+            stretches: Vec::with_capacity(stretches),
+            waited: Vec::with_capacity(256),
+            waiting: Vec::with_capacity(256),
+            served: Vec::with_capacity(256),
             touched: true,
             requests_at_risk: 0.0,
         }
@@ -158,7 +160,8 @@ impl Service {
         }
     }
 
-    fn users_waiting(&self) -> f64 {
+    /// Users who wait for a pod.
+    pub fn users_waiting(&self) -> f64 {
         self.waiting.iter().map(|cohort| cohort.users).sum()
     }
 
@@ -185,6 +188,7 @@ impl Service {
             self.served.clear();
             return 1.0;
         }
+        self.drop_served_beyond(f64::from(self.users));
         let mut left = all;
         let mut done = 0;
         for cohort in &mut self.served {
@@ -210,6 +214,20 @@ impl Service {
         self.served.drain(..done);
         self.touched = true;
         left / all
+    }
+
+    /// Users who leave before their first answer are the youngest, as in [`Self::wait`].
+    fn drop_served_beyond(&mut self, users: f64) {
+        let mut surplus = self.served.iter().map(|cohort| cohort.users).sum::<f64>() - users;
+        while surplus > 0.0 {
+            let Some(youngest) = self.served.last_mut() else { break };
+            if youngest.users > surplus {
+                youngest.users -= surplus;
+                break;
+            }
+            surplus -= youngest.users;
+            self.served.pop();
+        }
     }
 
     /// p95 over [from, to), ms.
@@ -262,30 +280,26 @@ impl Service {
             .sum()
     }
 
-    /// Drops what no later cell and no p95 window can ask for.
-    pub fn forget_before(&mut self, tick: u32) {
-        let keep = self.stretches.partition_point(|stretch| stretch.end() <= tick);
-        // The last one may still grow.
-        self.stretches.drain(..keep.min(self.stretches.len().saturating_sub(1)));
-        let keep = self.waited.partition_point(|piece| piece.tick < tick);
-        self.waited.drain(..keep);
-    }
-
-    /// Requests still in flight on the serving pods `delay_s` from now, when they are force-deleted.
-    pub fn count_requests_at_risk(&mut self, model: &ServiceModel, shape: f64, delay_s: f64) {
-        let revision = &self.revisions[self.serving];
-        if revision.serving_pods == 0 || self.users == 0 {
-            return;
-        }
+    /// A replaced revision's pods are force-deleted at `time_s`: what is still in flight there is at risk.
+    pub fn count_requests_at_risk(
+        &mut self,
+        model: &ServiceModel,
+        shape: f64,
+        revision: usize,
+        time_s: f64,
+    ) {
+        let revision = &self.revisions[revision];
+        let Some(left) = revision.left.filter(|left| left.pods > 0) else { return };
+        let delay_ms = (time_s - left.time_s) * 1000.0;
         let curve = &model.curves[revision.curve];
-        let spread = Spread::new(self.users, revision.serving_pods);
+        let spread = Spread::new(left.users, left.pods);
         for (pods, load) in
             [(spread.heavy, spread.light_load + 1), (spread.light, spread.light_load)]
         {
             if load > 0 {
                 let in_flight = f64::from(pods) * f64::from(load);
                 self.requests_at_risk +=
-                    in_flight * residual_over(curve.load(load).mu, shape, delay_s * 1000.0);
+                    in_flight * residual_over(curve.load(load).mu, shape, delay_ms);
             }
         }
     }
@@ -408,6 +422,7 @@ impl Service {
     /// The first tick at or after `now` in which more than the passing of time can happen.
     pub fn next_change(&self, now: u32) -> u32 {
         let settled = !self.touched
+            && !self.roll_out_complete()
             && self.waiting.is_empty()
             && self.served.is_empty()
             && self.is_settled(self.serving, now)

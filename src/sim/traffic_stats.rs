@@ -1,7 +1,7 @@
 //! What requests did: stretches of equal load, and the latency distribution they make.
 //!
 //! Loads are integers, so the latencies of an interval are a finite mixture over (curve, load)
-//! (rule 14). The tick only lengthens the present stretch; weights are summed when a cell closes.
+//! (rule 14). The tick only lengthens the present stretch; weights are summed when they are asked for.
 
 use super::curve::{Curve, Spread};
 use super::lognormal::{Component, p95_ms};
@@ -55,7 +55,7 @@ pub(super) struct Waited {
     pub load: u32,
 }
 
-/// The requests of one service over a stretch of time; parts merge.
+/// The requests of one service over a stretch of time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Requests {
     pub completions: f64,
@@ -72,8 +72,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// The requests within [from, to) of `stretches` and `waited`. `scratch` is dense over curve and
-    /// load, zero before and after.
+    /// The requests within [from, to) of `stretches` and `waited`, both in the order of time.
     pub fn collect(
         stretches: &[Stretch],
         waited: &[Waited],
@@ -83,11 +82,9 @@ impl Requests {
         shape: f64,
     ) -> Self {
         let mut requests = Self::default();
-        for stretch in stretches {
+        let first = stretches.partition_point(|stretch| stretch.end() <= from);
+        for stretch in stretches[first..].iter().take_while(|stretch| stretch.from < to) {
             let ticks = stretch.overlap(from, to);
-            if ticks == 0 {
-                continue;
-            }
             let seconds = f64::from(ticks);
             requests.user_seconds += f64::from(stretch.users) * seconds;
             if stretch.pods == 0 {
@@ -107,7 +104,8 @@ impl Requests {
             requests.over_slo += weight * load.over_slo;
             requests.latency_ms += weight * load.mean_ms;
         }
-        for piece in waited.iter().filter(|piece| (from..to).contains(&piece.tick)) {
+        let first = waited.partition_point(|piece| piece.tick < from);
+        for piece in waited[first..].iter().take_while(|piece| piece.tick < to) {
             let load = curves[piece.curve as usize].load(piece.load);
             let wait_ms = piece.wait_s * 1000.0;
             let component = Component { weight: piece.completions, mu: load.mu, shift_ms: wait_ms };
@@ -125,20 +123,6 @@ impl Requests {
             Some(entry) => entry.2 += weight,
             None => self.weights.push((curve, load, weight)),
         }
-    }
-
-    /// Adds the requests of the stretch of time that follows.
-    pub fn merge(&mut self, later: &Self) {
-        self.completions += later.completions;
-        self.over_slo += later.over_slo;
-        self.latency_ms += later.latency_ms;
-        self.user_seconds += later.user_seconds;
-        self.waiting_user_seconds += later.waiting_user_seconds;
-        self.waiting_at_end = later.waiting_at_end;
-        for &(curve, load, weight) in &later.weights {
-            self.add_weight(curve, load, weight);
-        }
-        self.waited.extend_from_slice(&later.waited);
     }
 
     /// p95 latency, ms; `None` without completions. `components` is a buffer.

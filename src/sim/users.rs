@@ -50,6 +50,11 @@ impl UserRuns {
         self.runs[after - 1].1
     }
 
+    /// How many runs there are.
+    pub(super) fn len(&self) -> usize {
+        self.runs.len()
+    }
+
     /// Run number `index`: first tick and users.
     pub(super) fn run(&self, index: usize) -> Option<(u32, u32)> {
         self.runs.get(index).copied()

@@ -7,7 +7,7 @@ use predicates::prelude::*;
 use predicates::str::contains;
 use quotascale::env::paper::{PaperRules, PaperTrace, oracle, run_episode};
 use quotascale::policy::Policy;
-use quotascale::policy::paper::{Greedy, Oracle};
+use quotascale::policy::paper::{DEFAULT_PRICE, Greedy, Oracle};
 use quotascale::scenario::{Corrections, Scenario};
 use quotascale::trace::{ServiceTrace, Trace};
 
@@ -38,6 +38,13 @@ fn all_corrections() -> Vec<&'static str> {
 fn scenario(corrections: &[&str]) -> Scenario {
     let list = corrections.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(",");
     Scenario::load("paper", &[format!("corrections=[{list}]")]).unwrap()
+}
+
+/// The actions of episode 1 of a golden file: the exact optimum.
+fn optimal_actions(name: &str) -> Vec<[u16; 3]> {
+    let mut reader = csv::Reader::from_path(golden(name)).unwrap();
+    let rows = reader.records().map(Result::unwrap).filter(|row| &row[0] == "1");
+    rows.map(|row| [5, 6, 7].map(|column| row[column].parse().unwrap())).collect()
 }
 
 /// A trace file of three columns.
@@ -186,12 +193,17 @@ fn oracle_prints_the_optimum_as_json() {
     assert_eq!(json["max_states"], 19817);
     assert_eq!(json["exact"], true);
     assert_eq!(json["rewards"][0], 6900.869565217391);
-    // The actions that the golden file holds as episode 1.
-    let mut golden = csv::Reader::from_path(golden("paper_trace_greedy_optimum.csv")).unwrap();
-    let rows = golden.records().map(Result::unwrap).filter(|row| &row[0] == "1");
-    let actions: Vec<Vec<u16>> =
-        rows.map(|row| (5..8).map(|column| row[column].parse().unwrap()).collect()).collect();
+    let actions = optimal_actions("paper_trace_greedy_optimum.csv");
     assert_eq!(json["actions"], serde_json::json!(actions));
+}
+
+#[test]
+fn two_hundred_steps_have_the_known_optimum() {
+    let plan = oracle(&scenario(&[]), &trace("train200.csv")).unwrap();
+    assert_eq!(plan.total, 777094.065224283);
+    assert_eq!(plan.max_states, 1_445_238);
+    assert_eq!(plan.actions, optimal_actions("train200_greedy_optimum.csv"));
+    assert!(plan.peak_bytes < 2 << 30, "{} bytes", plan.peak_bytes);
 }
 
 #[test]
@@ -241,4 +253,28 @@ fn tables_of_an_episode_add_up() {
     assert_eq!(run.intervals[0].cpu_seconds, 11.5 * 120.0);
     assert_eq!(run.summary.slo_violation_share, Some(0.0));
     assert_eq!(run.summary.cold_starts, None);
+}
+
+/// Shares of the optimum on random traffic, as published for these policies.
+#[test]
+#[ignore = "a hundred exact optima take long"]
+fn greedy_policies_have_their_known_shares_on_random_traffic() {
+    let scenario = Scenario::load("paper-random", &[]).unwrap();
+    let policies: [Box<dyn Policy>; 2] = [
+        Box::new(Greedy::new(&scenario).unwrap()),
+        Box::new(Greedy::priced(&scenario, DEFAULT_PRICE).unwrap()),
+    ];
+    let mut shares = [0.0; 2];
+    for seed in 0..100 {
+        let traffic = scenario.traffic(seed).unwrap();
+        let optimum = oracle(&scenario, &traffic).unwrap().total;
+        for (share, policy) in shares.iter_mut().zip(&policies) {
+            let run = run_episode(&scenario, &traffic, policy.as_ref(), seed).unwrap();
+            assert!(run.summary.reward <= optimum);
+            *share += run.summary.reward / optimum / 100.0;
+        }
+    }
+    println!("mean shares of the optimum: greedy {}, priced-greedy {}", shares[0], shares[1]);
+    assert!((0.930..=0.955).contains(&shares[0]), "{shares:?}");
+    assert!((0.95..=0.97).contains(&shares[1]), "{shares:?}");
 }

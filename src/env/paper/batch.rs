@@ -149,3 +149,80 @@ impl PaperBatch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::RngExt;
+
+    use super::*;
+    use crate::rng::Streams;
+    use crate::scenario::Scenario;
+
+    /// Every environment of a batch plays what one by itself plays, over several resets.
+    #[test]
+    fn a_batch_is_its_environments_one_by_one() {
+        for sets in [
+            vec![],
+            vec![
+                "corrections=[\"truncate_at_trace_end\", \"first_users_from_trace\"]".to_owned(),
+                "reward.scale=0.001".to_owned(),
+            ],
+        ] {
+            let scenario = Scenario::load("paper-random", &sets).unwrap();
+            let rules = PaperRules::new(&scenario).unwrap();
+            let pool: Vec<PaperTrace> =
+                (0..5).map(|seed| PaperTrace::training(&scenario, seed).unwrap()).collect();
+            let count = 7;
+            let mut batch = PaperBatch::new(rules.clone(), &pool, count).unwrap();
+            let mut observations = vec![0.0; count * OBSERVATION];
+            let mut rewards = vec![0.0; count];
+            let mut terminated = vec![false; count];
+            let mut truncated = vec![false; count];
+            let mut alone: Vec<(usize, PaperState)> =
+                (0..count).map(|i| (i % 5, rules.reset(pool[i % 5].rows[0]))).collect();
+            let mut rng = Streams::new(1).open("actions");
+            let mut ends = 0;
+            for _ in 0..100 {
+                let actions: Vec<Action> = (0..count)
+                    .map(|_| rules.joint_action(rng.random_range(0..rules.joint_actions())))
+                    .collect();
+                batch.step(
+                    &actions,
+                    StepBuffers {
+                        observations: &mut observations,
+                        rewards: &mut rewards,
+                        terminated: &mut terminated,
+                        truncated: &mut truncated,
+                    },
+                );
+                for (i, (trace, state)) in alone.iter_mut().enumerate() {
+                    let next = pool[*trace].after(state.step as usize + 1);
+                    let result = rules.step(state, actions[i], next);
+                    assert_eq!(rewards[i].to_bits(), rules.scaled(result.reward).to_bits());
+                    assert_eq!(terminated[i], result.terminated);
+                    assert_eq!(truncated[i], result.truncated);
+                    if result.terminated || result.truncated {
+                        assert_eq!(batch.final_states()[i], *state);
+                        assert_eq!(state.step as usize, rules.steps());
+                        *trace = (*trace + count) % 5;
+                        *state = rules.reset(pool[*trace].rows[0]);
+                        ends += 1;
+                    }
+                    assert_eq!(batch.states()[i], *state);
+                    let expected = rules.observation(state).map(|entry| entry as f32);
+                    assert_eq!(observations[i * OBSERVATION..][..OBSERVATION], expected);
+                }
+            }
+            assert!(ends >= 5 * count);
+        }
+    }
+
+    #[test]
+    fn traces_of_another_length_are_refused() {
+        let scenario = Scenario::load("paper-random", &[]).unwrap();
+        let rules = PaperRules::new(&scenario).unwrap();
+        let short = PaperTrace { rows: vec![[1; 3]; 5] };
+        let error = PaperBatch::new(rules, &[short], 2).unwrap_err();
+        assert!(error.to_string().contains("20 rows"), "{error}");
+    }
+}

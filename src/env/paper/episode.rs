@@ -143,6 +143,15 @@ pub fn run_episode(
                 reason: decision.reason.clone(),
                 reward: Some(reward),
             });
+            // The latency of an option is what its profile states, whatever the load.
+            run.intervals.push(IntervalRow {
+                from_s: snapshot.t_s,
+                to_s: snapshot.t_s + interval_s,
+                service: scenario.spec.service[service].name.clone(),
+                p95_ms: Some(option.p95_ms),
+                cpu_seconds: state.cpu_m[service] as f64 / 1000.0 * interval_s,
+                ..IntervalRow::default()
+            });
         }
         let cores = |cpu_m: u64| cpu_m as f64 / 1000.0;
         let over_m = result.cpu_m.saturating_sub(rules.quota_m());

@@ -133,14 +133,27 @@ impl Clairvoyant {
         let users = future(&partial.simulator);
         let mut candidates: Vec<Vec<Candidate>> = vec![Vec::new(); users.len()];
         for (index, list) in candidates.iter_mut().enumerate() {
-            self.scorer.candidates(index, &snapshot.services[index], users[index], list);
+            let seen = &snapshot.services[index];
+            self.scorer.candidates(index, seen, users[index], list);
+            // The last candidate: the service is left to its autoscaler.
+            list.push(self.scorer.held(index, seen, users[index]));
         }
-        let mut found: Vec<Vec<usize>> = Vec::new();
+        let held: Vec<usize> = candidates.iter().map(|list| list.len() - 1).collect();
+        let mut found: Vec<Vec<usize>> = vec![held.clone()];
         for price in PRICES {
             for choice in self.best_choices(&candidates, price) {
                 if !found.contains(&choice) {
                     found.push(choice);
                 }
+            }
+        }
+        // The best, but for one service that is left alone.
+        let best = found[1.min(found.len() - 1)].clone();
+        for (service, &hold) in held.iter().enumerate() {
+            let mut choice = best.clone();
+            choice[service] = hold;
+            if !found.contains(&choice) {
+                found.push(choice);
             }
         }
         found
@@ -149,7 +162,7 @@ impl Clairvoyant {
                 let services = choice
                     .iter()
                     .zip(&candidates)
-                    .map(|(&index, list)| Some(list[index].decision))
+                    .map(|(&index, list)| (index + 1 < list.len()).then(|| list[index].decision))
                     .collect();
                 Decision { services, reason: "plan found by beam search".to_owned() }
             })

@@ -10,7 +10,7 @@ use crate::env::StageReward;
 use crate::scenario::spec::{OperatorKind, OperatorRule, RewardKind};
 use crate::scenario::{Scenario, pods};
 use crate::sim::{Model, Spread};
-use crate::snapshot::{ServiceDecision, ServiceSnapshot};
+use crate::snapshot::{RevisionSnapshot, ServiceDecision, ServiceSnapshot};
 
 /// Scores joint decisions.
 #[derive(Clone, Debug)]
@@ -133,6 +133,32 @@ impl Scorer {
             over_rate,
             p95_ms,
         }
+    }
+
+    /// What becomes of service `index` if it is left alone: its autoscaler follows the users.
+    pub fn held(&self, index: usize, seen: &ServiceSnapshot, users: f64) -> Candidate {
+        let newest = &seen.newest;
+        let needed = match (&self.model.kpa, newest.concurrency) {
+            (Some(kpa), concurrency) if concurrency > 0 => {
+                pods(users, concurrency, kpa.utilization, newest.pods)
+            }
+            _ => newest.pods,
+        };
+        let decision = ServiceDecision {
+            option: newest.option,
+            cpu_m: newest.cpu_m,
+            concurrency: newest.concurrency,
+            pods: needed,
+        };
+        let as_newest = RevisionSnapshot { pods: needed, ..*newest };
+        let settled = ServiceSnapshot {
+            newest: as_newest,
+            ready_pods: needed,
+            starting_pods: 0,
+            pending_pods: 0,
+            ..*seen
+        };
+        self.candidate(index, &settled, users, decision)
     }
 
     /// Seconds from the decision until the old pods are gone: the slowest of `pods` cold starts at

@@ -35,11 +35,11 @@ impl Policy for Oracle {
         _forecast: &[f64],
         state: &mut PolicyState,
     ) -> Result<Decision> {
-        if let PolicyState::Plan { decisions, next } = state {
-            if let Some(decision) = decisions.get(*next) {
-                *next += 1;
-                return Ok(decision.clone());
-            }
+        if let PolicyState::Plan { decisions, next } = state
+            && let Some(decision) = decisions.get(*next)
+        {
+            *next += 1;
+            return Ok(decision.clone());
         }
         Err(Error::Failed("the oracle's plan is at its end".to_owned()))
     }

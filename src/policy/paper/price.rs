@@ -69,3 +69,18 @@ fn total(rules: &PaperRules, trace: &PaperTrace, actions: &mut JointActions, pri
     }
     total
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_beats_none_on_random_traffic() {
+        let scenario = Scenario::load("paper-random", &[]).unwrap();
+        let found = search_price(&scenario, 0..20).unwrap();
+        assert_eq!(found.means.len(), PRICE_GRID.len());
+        assert!((50.0..=150.0).contains(&found.price), "{}", found.price);
+        assert!(found.means[9] > 1.01 * found.means[0], "{:?}", found.means);
+        assert_eq!(search_price(&scenario, []).unwrap_err().exit_code(), 2);
+    }
+}

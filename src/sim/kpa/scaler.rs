@@ -96,6 +96,16 @@ impl Scaler {
         self.least = min_scale;
     }
 
+    /// Pods have become ready since the last reconcile: Knative's own would have followed at once.
+    pub fn note_ready(&mut self, ready_pods: u32) {
+        self.initialised |= ready_pods >= self.need();
+    }
+
+    /// Pods that make the revision active.
+    fn need(&self) -> u32 {
+        self.least.max(if self.initialised { 1 } else { self.initial_scale })
+    }
+
     /// Brings replicas, PodAutoscaler and activator in line with the decision in force, and gives the
     /// replicas.
     pub fn reconcile(
@@ -165,7 +175,7 @@ impl Scaler {
     }
 
     fn update_state(&mut self, now_s: i64, want: Want, ready_pods: u32) {
-        let need = self.least.max(if self.initialised { 1 } else { self.initial_scale });
+        let need = self.need();
         if ready_pods >= need {
             self.initialised = true;
         }

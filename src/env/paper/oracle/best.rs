@@ -2,17 +2,27 @@
 
 use super::Joint;
 
-/// A source state: its value, its rank for ties, and its options in force.
+/// A source state, with all that decides which of several is taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Source {
+    /// Total reward so far.
     pub value: f64,
-    /// [`u32::MAX`]: no source.
+    /// Place in the order of discovery; [`u32::MAX`]: no source.
     pub rank: u32,
+    /// Cell in its layer.
+    pub cell: u32,
+    /// Options in force.
     pub options: Joint,
 }
 
 impl Source {
-    pub const NONE: Self = Self { value: f64::NEG_INFINITY, rank: u32::MAX, options: [0; 3] };
+    pub const NONE: Self =
+        Self { value: f64::NEG_INFINITY, rank: u32::MAX, cell: u32::MAX, options: [0; 3] };
+
+    /// The same source, to be judged by its rank alone.
+    pub fn by_rank(self) -> Self {
+        Self { value: if self.exists() { 0.0 } else { f64::NEG_INFINITY }, ..self }
+    }
 
     pub fn exists(&self) -> bool {
         self.rank != u32::MAX
@@ -169,6 +179,7 @@ mod tests {
                 .map(|(rank, &(value, options))| Source {
                     value: f64::from(value),
                     rank: rank as u32,
+                    cell: rank as u32,
                     options,
                 })
                 .collect();
@@ -193,8 +204,8 @@ mod tests {
                                 best = *source;
                             }
                         }
-                        prop_assert_eq!(query(&whole, mask, &avoid).rank, best.rank);
-                        prop_assert_eq!(query(&merged, mask, &avoid).rank, best.rank);
+                        prop_assert_eq!(query(&whole, mask, &avoid).cell, best.cell);
+                        prop_assert_eq!(query(&merged, mask, &avoid).cell, best.cell);
                     }
                 }
             }

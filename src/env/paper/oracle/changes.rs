@@ -2,8 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::best::{MOST_NODES, Source, Summary, nodes, query};
+use super::best::Source;
 use super::plan::{Edge, Plan};
+use super::sums::{Buckets, Sums};
 use crate::env::paper::state::SERVICES;
 
 /// The best edges, for each set of services that keep their option (except all three).
@@ -97,30 +98,22 @@ fn one_changes(plan: &Plan<'_>, service: usize) -> Vec<Edge> {
     let sorted_m: Vec<u64> = order.iter().map(cpu_m).collect();
     edges.par_chunks_mut(locals[j].len() * count).enumerate().for_each_init(
         || Vec::with_capacity(order.len()),
-        |prefix: &mut Vec<[Source; 2]>, (held_i, edges)| {
+        |prefixes: &mut Vec<[Source; 2]>, (held_i, edges)| {
             for (held_j, edges) in edges.chunks_exact_mut(count).enumerate() {
                 let mut held = [0; SERVICES];
                 held[i] = held_i;
                 held[j] = held_j;
-                // The best of each prefix, and the best whose option is another.
-                prefix.clear();
-                let [mut best, mut other] = [Source::NONE; 2];
+                prefixes.clear();
+                let mut best = [Source::NONE; 2];
+                let mut first = [Source::NONE; 2];
                 for &local in &order {
                     held[service] = local;
                     let source = plan.layer.source(held);
-                    if source.beats(&best) {
-                        if source.options[service] != best.options[service] {
-                            other = best;
-                        }
-                        best = source;
-                    } else if source.options[service] != best.options[service]
-                        && source.beats(&other)
-                    {
-                        other = source;
-                    }
-                    prefix.push([best, other]);
+                    keep_two(&mut best, source, service);
+                    keep_two(&mut first, source.by_rank(), service);
+                    prefixes.push(best);
                 }
-                if !best.exists() {
+                if !best[0].exists() {
                     continue;
                 }
                 let mut action = [0; SERVICES];
@@ -128,15 +121,16 @@ fn one_changes(plan: &Plan<'_>, service: usize) -> Vec<Edge> {
                 action[j] = locals[j].option[held_j];
                 for (option, edge) in edges.iter_mut().enumerate() {
                     action[service] = option as u16;
-                    let pick = |end: usize| match end.checked_sub(1).map(|last| &prefix[last]) {
+                    let pick = |two: Option<&[Source; 2]>| match two {
                         None => Source::NONE,
-                        Some([best, other]) if best.options[service] == action[service] => *other,
+                        Some([best, other]) if best.options[service] == option as u16 => *other,
                         Some([best, _]) => *best,
                     };
-                    *edge = plan.edge(action, mask, held, |limit| {
-                        let end =
-                            limit.map_or(0, |limit| sorted_m.partition_point(|&m| m <= limit));
-                        (pick(end), pick(prefix.len()))
+                    *edge = plan.edge(action, mask, held, pick(Some(&first)).rank, |limit_m| {
+                        let fitting = limit_m.map_or(0, |limit_m| {
+                            sorted_m.partition_point(|&cpu_m| cpu_m <= limit_m)
+                        });
+                        (pick(prefixes[..fitting].last()), pick(Some(&best)))
                     });
                 }
             }
@@ -145,111 +139,104 @@ fn one_changes(plan: &Plan<'_>, service: usize) -> Vec<Edge> {
     edges
 }
 
+/// Keeps the best source, and the best whose option of `service` is another.
+#[inline]
+fn keep_two(two: &mut [Source; 2], source: Source, service: usize) {
+    let [best, other] = two;
+    let differs = source.options[service] != best.options[service];
+    if source.beats(best) {
+        if differs {
+            *other = *best;
+        }
+        *best = source;
+    } else if differs && source.beats(other) {
+        *other = source;
+    }
+}
+
 /// Edges on which only `service` keeps its option, and, where `all` is given, those on which none does.
 fn two_change(plan: &Plan<'_>, service: usize, all: Option<&mut Vec<Edge>>) -> Vec<Edge> {
     let locals = &plan.layer.locals;
     let [i, j] = others(service);
     let mask = 1 << service;
-    let avoided = 7 & !mask;
     let counts = [locals[i].options(), locals[j].options()];
     let mut edges = vec![Edge::NONE; locals[service].len() * counts[0] * counts[1]];
     if !plan.possible(mask) {
         return edges;
     }
-    let sums = Sums::new(&[cpus(plan, i), cpus(plan, j)], plan.rules.quota_m());
-    let all_sums = all.is_some().then(|| {
-        let cpus = [0, 1, 2].map(|k| cpus(plan, k));
-        Sums::new(&cpus, plan.rules.quota_m())
-    });
+    let quota_m = plan.rules.quota_m();
+    let sums = Sums::new(&[cpus(plan, i), cpus(plan, j)], quota_m);
+    let all_sums = Sums::new(&[0, 1, 2].map(|k| cpus(plan, k)), quota_m);
     let merged = edges
         .par_chunks_mut(counts[0] * counts[1])
         .enumerate()
         .fold(
             || {
-                let of_all = all_sums.as_ref().map_or(0, Sums::buckets) * MOST_NODES;
-                (vec![Source::NONE; sums.buckets() * nodes(2)], vec![Source::NONE; of_all])
+                let of_all = all.is_some().then(|| Buckets::new(&all_sums, 7));
+                (Buckets::new(&sums, 7 & !mask), of_all)
             },
             |(mut buckets, mut of_all), (held_service, edges)| {
-                buckets.fill(Source::NONE);
                 let mut held = [0; SERVICES];
                 held[service] = held_service;
-                collect(plan, [i, j], held, &sums, &mut buckets);
-                if let Some(all_sums) = &all_sums {
-                    let own_m = locals[service].variants[held_service].cpu_m;
-                    for (number, bucket) in buckets.chunks_exact(nodes(2)).enumerate() {
-                        let into = sums
-                            .sum(number)
-                            .map_or(all_sums.buckets() - 1, |sum_m| all_sums.bucket(sum_m + own_m))
-                            * MOST_NODES;
-                        let nodes = &mut of_all[into..into + MOST_NODES];
-                        Summary { nodes, mask: 7 }.merge(bucket);
-                    }
+                collect(plan, [i, j], held, &mut buckets);
+                if let Some(of_all) = &mut of_all {
+                    of_all.merge(&buckets, locals[service].variants[held_service].cpu_m);
                 }
-                accumulate(&mut buckets, nodes(2), avoided);
+                buckets.accumulate();
                 let mut action = [0; SERVICES];
                 action[service] = locals[service].option[held_service];
                 for (number, edge) in edges.iter_mut().enumerate() {
                     action[i] = (number / counts[1]) as u16;
                     action[j] = (number % counts[1]) as u16;
-                    *edge = plan.edge(action, mask, held, |limit| {
-                        sums.pick(&buckets, nodes(2), avoided, &action, limit)
-                    });
+                    let first = buckets.first(&action);
+                    *edge = plan
+                        .edge(action, mask, held, first, |limit_m| buckets.best(&action, limit_m));
                 }
                 (buckets, of_all)
             },
         )
         .map(|(_, of_all)| of_all)
-        .reduce(Vec::new, |mut left, right| {
-            if left.is_empty() {
-                return right;
-            }
-            let pairs = left.chunks_exact_mut(MOST_NODES).zip(right.chunks_exact(MOST_NODES));
-            pairs.for_each(|(nodes, other)| Summary { nodes, mask: 7 }.merge(other));
-            left
-        });
-    if let (Some(all), Some(sums), true) = (all, &all_sums, plan.possible(0)) {
-        let mut buckets = merged;
-        accumulate(&mut buckets, MOST_NODES, 7);
+        .reduce(
+            || None,
+            |left, right| match (left, right) {
+                (Some(mut left), Some(right)) => {
+                    left.merge(&right, 0);
+                    Some(left)
+                }
+                (left, right) => left.or(right),
+            },
+        );
+    if let (Some(all), Some(mut buckets), true) = (all, merged, plan.possible(0)) {
+        buckets.accumulate();
         all.par_iter_mut().enumerate().for_each(|(joint, edge)| {
             let action = plan.rules.joint_action(joint);
-            *edge = plan.edge(action, 0, [0; SERVICES], |limit| {
-                sums.pick(&buckets, MOST_NODES, 7, &action, limit)
-            });
+            let first = buckets.first(&action);
+            *edge = plan
+                .edge(action, 0, [0; SERVICES], first, |limit_m| buckets.best(&action, limit_m));
         });
     }
     edges
 }
 
-/// Sorts all sources with `held` in the one service that `changing` leaves out into `buckets`.
+/// Fills `buckets` with all sources that have `held` in the one service beside `changing`.
 fn collect(
     plan: &Plan<'_>,
     changing: [usize; 2],
     mut held: [usize; SERVICES],
-    sums: &Sums,
-    buckets: &mut [Source],
+    buckets: &mut Buckets<'_>,
 ) {
     let [i, j] = changing;
     let locals = &plan.layer.locals;
-    let mask = 1 << i | 1 << j;
+    buckets.clear();
     for (local_i, from_i) in locals[i].variants.iter().enumerate() {
         held[i] = local_i;
         for (local_j, from_j) in locals[j].variants.iter().enumerate() {
             held[j] = local_j;
             let source = plan.layer.source(held);
             if source.exists() {
-                let start = sums.bucket(from_i.cpu_m + from_j.cpu_m) * nodes(2);
-                let nodes = &mut buckets[start..start + nodes(2)];
-                Summary { nodes, mask }.insert(&source);
+                buckets.insert(from_i.cpu_m + from_j.cpu_m, &source);
             }
         }
-    }
-}
-
-/// Makes every bucket stand for all sources of the buckets up to it.
-fn accumulate(buckets: &mut [Source], size: usize, mask: u8) {
-    for start in (size..buckets.len()).step_by(size) {
-        let (before, rest) = buckets.split_at_mut(start);
-        Summary { nodes: &mut rest[..size], mask }.merge(&before[start - size..]);
     }
 }
 
@@ -260,96 +247,4 @@ fn cpus(plan: &Plan<'_>, service: usize) -> Vec<u64> {
     cpus.sort_unstable();
     cpus.dedup();
     cpus
-}
-
-/// Buckets for sums of CPU: one for each distinct sum up to the quota, and one for all above.
-struct Sums {
-    /// Millicores, ascending.
-    sums_m: Vec<u64>,
-    /// Greatest common divisor of the sums, millicores.
-    grain_m: f64,
-    /// Number of sums up to each multiple of the grain.
-    up_to: Vec<u32>,
-}
-
-/// Above so many multiples of the grain a sum is looked for rather than looked up.
-const MOST_MULTIPLES: u64 = 1 << 16;
-
-impl Sums {
-    fn new(cpus: &[Vec<u64>], quota_m: u64) -> Self {
-        let mut sums_m = vec![0];
-        for cpus in cpus {
-            let mut next: Vec<u64> =
-                sums_m.iter().flat_map(|sum| cpus.iter().map(move |cpu| sum + cpu)).collect();
-            next.retain(|&sum| sum <= quota_m);
-            next.sort_unstable();
-            next.dedup();
-            sums_m = next;
-        }
-        let grain_m = sums_m.iter().copied().fold(0, gcd).max(1);
-        let mut up_to = Vec::new();
-        if quota_m / grain_m <= MOST_MULTIPLES {
-            up_to.resize((quota_m / grain_m + 1) as usize, 0);
-            for sum in &sums_m {
-                up_to[(sum / grain_m) as usize] = 1;
-            }
-            let mut count = 0;
-            for entry in &mut up_to {
-                count += *entry;
-                *entry = count;
-            }
-        }
-        Self { sums_m, grain_m: grain_m as f64, up_to }
-    }
-
-    fn buckets(&self) -> usize {
-        self.sums_m.len() + 1
-    }
-
-    /// The sum of a bucket; `None` for the one above the quota.
-    fn sum(&self, bucket: usize) -> Option<u64> {
-        self.sums_m.get(bucket).copied()
-    }
-
-    /// Number of sums up to `limit_m`.
-    #[inline]
-    fn up_to(&self, limit_m: u64) -> usize {
-        // Exact: below 2^53, half a millicore keeps the quotient of multiples off the edge.
-        let multiple = ((limit_m as f64 + 0.5) / self.grain_m) as usize;
-        match self.up_to.get(multiple) {
-            Some(&count) => count as usize,
-            None => self.sums_m.partition_point(|&sum| sum <= limit_m),
-        }
-    }
-
-    /// The bucket of a sum.
-    #[inline]
-    fn bucket(&self, sum_m: u64) -> usize {
-        match self.up_to(sum_m).checked_sub(1) {
-            Some(bucket) if self.sums_m[bucket] == sum_m => bucket,
-            _ => self.sums_m.len(),
-        }
-    }
-
-    /// The best source within `limit` and the best of all, from accumulated buckets.
-    #[inline]
-    fn pick(
-        &self,
-        buckets: &[Source],
-        size: usize,
-        mask: u8,
-        avoid: &[u16; SERVICES],
-        limit: Option<u64>,
-    ) -> (Source, Source) {
-        let fitting = match limit.and_then(|limit_m| self.up_to(limit_m).checked_sub(1)) {
-            Some(bucket) => *query(&buckets[bucket * size..(bucket + 1) * size], mask, avoid),
-            None => Source::NONE,
-        };
-        let last = buckets.len() - size;
-        (fitting, *query(&buckets[last..], mask, avoid))
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
 }

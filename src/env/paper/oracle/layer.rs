@@ -63,7 +63,7 @@ pub(super) struct Layer {
     pub blocks: Vec<usize>,
     /// Best total reward so far.
     pub values: Vec<f64>,
-    /// Position in the order of the paths that lead here; [`u32::MAX`]: not reachable.
+    /// Place in the order in which a plain search discovers the states; [`u32::MAX`]: not reachable.
     pub ranks: Vec<u32>,
     /// Reachable states.
     pub states: usize,
@@ -103,12 +103,12 @@ impl Layer {
             cell = cell * range.len() + local[service] - range.start;
         }
         let cell = self.blocks[self.joint(options)] + cell;
-        Source { value: self.values[cell], rank: self.ranks[cell], options }
+        Source { value: self.values[cell], rank: self.ranks[cell], cell: cell as u32, options }
     }
 
     /// Bytes of the cells.
     pub fn bytes(&self) -> usize {
-        self.values.len() * (size_of::<f64>() + size_of::<u32>())
+        size_of_val(self.values.as_slice()) + size_of_val(self.ranks.as_slice())
     }
 }
 

@@ -12,13 +12,15 @@
 //! agree in these services and differ from the new option in the others, once among all and once among
 //! those that hold little enough CPU. That makes the work about proportional to the number of states.
 //!
-//! Ties go to the path whose joint actions come first in order, so the result does not depend on
-//! threads.
+//! On ties the state before wins that a plain search finds first, which takes states in the order of
+//! their discovery and joint actions in theirs. So the result does not depend on threads.
 
 mod best;
 mod changes;
+mod count;
 mod layer;
 mod plan;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -45,8 +47,7 @@ pub struct Optimum {
     pub actions: Vec<Action>,
     /// The reward of each step.
     pub rewards: Vec<f64>,
-    /// Largest number of distinct states kept after a step. (A truncating step that leaves the state
-    /// half updated keeps none.)
+    /// Largest number of distinct states after a step, a truncating one included.
     pub max_states: usize,
     /// Largest amount of memory that the search's own tables took.
     pub peak_bytes: usize,
@@ -109,6 +110,7 @@ pub fn search(rules: &PaperRules, trace: &PaperTrace, watch: &Watch<'_>) -> Resu
         let changes = Changes::new(&plan);
         if last_rule {
             best = Some(best_edge(&plan, &changes));
+            max_states = max_states.max(count::states_after_truncation(&plan));
         } else {
             let next = advance(&plan, &changes, &mut history);
             max_states = max_states.max(next.states);
@@ -120,7 +122,7 @@ pub fn search(rules: &PaperRules, trace: &PaperTrace, watch: &Watch<'_>) -> Resu
     }
     let actions = match best {
         Some((edge, joint)) => history.path(edge.parent, Some(joint)),
-        None => history.path(best_rank(&layer), None),
+        None => history.path(best_cell(&layer), None),
     };
     replay(rules, trace, &actions, max_states, history.peak_bytes)
 }
@@ -129,7 +131,7 @@ pub fn search(rules: &PaperRules, trace: &PaperTrace, watch: &Watch<'_>) -> Resu
 fn replay(
     rules: &PaperRules,
     trace: &PaperTrace,
-    joints: &[u32],
+    joints: &[usize],
     max_states: usize,
     peak_bytes: usize,
 ) -> Result<Optimum> {
@@ -137,7 +139,7 @@ fn replay(
     let mut optimum =
         Optimum { total: 0.0, actions: Vec::new(), rewards: Vec::new(), max_states, peak_bytes };
     for (index, &joint) in joints.iter().enumerate() {
-        let action = rules.joint_action(joint as usize);
+        let action = rules.joint_action(joint);
         let result = rules.step(&mut state, action, trace.after(index + 1));
         let reward = rules.scaled(result.reward);
         optimum.total += reward;
@@ -147,22 +149,29 @@ fn replay(
     Ok(optimum)
 }
 
-/// Parents and actions of all states, layer by layer, in the order of their ranks.
+/// Parents of all states, layer by layer, by cell.
 #[derive(Default)]
 struct History {
     parents: Vec<Vec<u32>>,
-    joints: Vec<Vec<u32>>,
+    blocks: Vec<Vec<usize>>,
     bytes: usize,
     peak_bytes: usize,
 }
 
 impl History {
-    /// The joint actions that lead to the state of `rank` in the last layer, and `last`.
-    fn path(&self, mut rank: u32, last: Option<usize>) -> Vec<u32> {
-        let mut joints: Vec<u32> = last.map(|joint| joint as u32).into_iter().collect();
-        for (parents, actions) in self.parents.iter().zip(&self.joints).rev() {
-            joints.push(actions[rank as usize]);
-            rank = parents[rank as usize];
+    fn keep(&mut self, parents: Vec<u32>, blocks: &[usize]) {
+        self.bytes += size_of_val(parents.as_slice()) + size_of_val(blocks);
+        self.parents.push(parents);
+        self.blocks.push(blocks.to_vec());
+    }
+
+    /// The joint actions that lead to the state in `cell` of the last layer, and `last`.
+    fn path(&self, mut cell: u32, last: Option<usize>) -> Vec<usize> {
+        let mut joints: Vec<usize> = last.into_iter().collect();
+        for (parents, blocks) in self.parents.iter().zip(&self.blocks).rev() {
+            // The option in force after a step is its action, and each action has its block.
+            joints.push(blocks.partition_point(|&start| start <= cell as usize) - 1);
+            cell = parents[cell as usize];
         }
         joints.reverse();
         joints
@@ -172,8 +181,7 @@ impl History {
 /// Memory during a step: what is kept of the steps before, this layer and the next, and the edges.
 fn planned_bytes(plan: &Plan<'_>, history: &History) -> usize {
     let cells: usize = plan.next.iter().map(layer::Locals::len).product();
-    // Value, parent, rank, and what the history keeps of a state.
-    let next = cells.saturating_mul(size_of::<f64>() + 4 * size_of::<u32>());
+    let next = cells.saturating_mul(size_of::<f64>() + 2 * size_of::<u32>());
     let edges = Changes::planned(plan).saturating_mul(size_of::<Edge>());
     let mut bytes = history.bytes.saturating_add(plan.layer.bytes());
     bytes = bytes.saturating_add(next);
@@ -224,7 +232,7 @@ fn for_each_edge(
                     let held = [first, second, third];
                     if mask == 7 {
                         let source = plan.layer.source(held);
-                        let edge = plan.edge(action, mask, held, |limit| {
+                        let edge = plan.edge(action, mask, held, source.rank, |limit| {
                             let fits = if limit.is_some() { source } else { best::Source::NONE };
                             (fits, source)
                         });
@@ -249,67 +257,65 @@ fn advance(plan: &Plan<'_>, changes: &Changes, history: &mut History) -> Layer {
     let cells = *blocks.last().expect("there is an end");
     let mut values = vec![f64::NEG_INFINITY; cells];
     let mut parents = vec![u32::MAX; cells];
-    let mut work = Vec::with_capacity(blocks.len() - 1);
-    let (mut rest_values, mut rest_parents) = (values.as_mut_slice(), parents.as_mut_slice());
-    for (joint, block) in blocks.windows(2).enumerate() {
-        let (own_values, other_values) = rest_values.split_at_mut(block[1] - block[0]);
-        let (own_parents, other_parents) = rest_parents.split_at_mut(block[1] - block[0]);
-        work.push((joint, own_values, own_parents));
-        (rest_values, rest_parents) = (other_values, other_parents);
-    }
-    work.into_par_iter().for_each_init(Vec::new, |best, (joint, values, parents)| {
+    let mut firsts = vec![u32::MAX; cells];
+    let sizes = blocks.windows(2).map(|block| block[1] - block[0]);
+    let work: Vec<_> = split(&mut values, sizes.clone())
+        .zip(split(&mut parents, sizes.clone()))
+        .zip(split(&mut firsts, sizes))
+        .enumerate()
+        .collect();
+    work.into_par_iter().for_each_init(Vec::new, |best, (joint, ((values, parents), firsts))| {
         best.clear();
         best.resize(values.len(), Edge::NONE);
         for_each_edge(plan, changes, joint, |cell, edge| {
-            if edge.beats(&best[cell]) {
-                best[cell] = *edge;
+            let best = &mut best[cell];
+            let first = best.first.min(edge.first);
+            if edge.beats(best) {
+                *best = *edge;
             }
+            best.first = first;
         });
         for (cell, edge) in best.iter().enumerate() {
             values[cell] = edge.value;
             parents[cell] = edge.parent;
+            firsts[cell] = edge.first;
         }
     });
-    let (ranks, states) = rank(&blocks, &parents, plan.layer.states, history);
+    history.keep(parents, &blocks);
+    let (ranks, states) = rank(firsts, plan.layer.states);
     Layer { locals: plan.next.clone(), blocks, values, ranks, states }
 }
 
-/// Orders the states by parent, then by action: the order of their paths. Each block is one action
-/// and a parent has at most one state in it, so that counting the children is all the sorting needed.
-fn rank(
-    blocks: &[usize],
-    parents: &[u32],
-    parent_states: usize,
-    history: &mut History,
-) -> (Vec<u32>, usize) {
-    let mut next_rank = vec![0_u32; parent_states + 1];
-    for &parent in parents.iter().filter(|&&parent| parent != u32::MAX) {
-        next_rank[parent as usize + 1] += 1;
+/// Splits `cells` into parts of these sizes.
+fn split<T>(
+    mut cells: &mut [T],
+    sizes: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = &mut [T]> {
+    sizes.map(move |size| {
+        let (own, rest) = std::mem::take(&mut cells).split_at_mut(size);
+        cells = rest;
+        own
+    })
+}
+
+/// Ranks the states by the first state that leads to each, then by action: in the order of discovery.
+/// The cells are ordered by action and a state leads to at most one of each action, so counting is all
+/// the sorting needed.
+fn rank(mut firsts: Vec<u32>, states_before: usize) -> (Vec<u32>, usize) {
+    let mut next_rank = vec![0_u32; states_before + 1];
+    for &first in firsts.iter().filter(|&&first| first != u32::MAX) {
+        next_rank[first as usize + 1] += 1;
     }
-    for index in 0..parent_states {
+    for index in 0..states_before {
         next_rank[index + 1] += next_rank[index];
     }
-    let states = next_rank[parent_states] as usize;
-    let mut ranks = vec![u32::MAX; parents.len()];
-    let mut ranked_parents = vec![0; states];
-    let mut ranked_joints = vec![0; states];
-    for (joint, block) in blocks.windows(2).enumerate() {
-        for cell in block[0]..block[1] {
-            let parent = parents[cell];
-            if parent == u32::MAX {
-                continue;
-            }
-            let rank = next_rank[parent as usize];
-            next_rank[parent as usize] += 1;
-            ranks[cell] = rank;
-            ranked_parents[rank as usize] = parent;
-            ranked_joints[rank as usize] = joint as u32;
-        }
+    let states = next_rank[states_before] as usize;
+    for first in firsts.iter_mut().filter(|first| **first != u32::MAX) {
+        let next = &mut next_rank[*first as usize];
+        *first = *next;
+        *next += 1;
     }
-    history.bytes += states * 2 * size_of::<u32>();
-    history.parents.push(ranked_parents);
-    history.joints.push(ranked_joints);
-    (ranks, states)
+    (firsts, states)
 }
 
 /// The best edge of a step after which no state is kept, and its joint action.
@@ -336,14 +342,14 @@ fn best_edge(plan: &Plan<'_>, changes: &Changes) -> (Edge, usize) {
         )
 }
 
-/// Rank of the best state, the lowest on ties.
-fn best_rank(layer: &Layer) -> u32 {
+/// Cell of the best state, the first discovered on ties.
+fn best_cell(layer: &Layer) -> u32 {
     let mut best = best::Source::NONE;
-    for (&value, &rank) in layer.values.iter().zip(&layer.ranks) {
-        let source = best::Source { value, rank, options: [0; SERVICES] };
+    for (cell, (&value, &rank)) in layer.values.iter().zip(&layer.ranks).enumerate() {
+        let source = best::Source { value, rank, cell: cell as u32, options: [0; SERVICES] };
         if source.exists() && source.beats(&best) {
             best = source;
         }
     }
-    best.rank
+    best.cell
 }

@@ -12,8 +12,12 @@ pub(super) struct Edge {
     pub value: f64,
     /// Total reward before.
     pub before: f64,
-    /// Rank of the state before; [`u32::MAX`]: no way.
+    /// Cell of the state before.
     pub parent: u32,
+    /// Rank of the state before; [`u32::MAX`]: no way.
+    pub rank: u32,
+    /// Lowest rank of all states before that lead there: what the order of discovery follows from.
+    pub first: u32,
     /// The shrink decision on it.
     pub shrink: bool,
 }
@@ -23,14 +27,16 @@ impl Edge {
         value: f64::NEG_INFINITY,
         before: f64::NEG_INFINITY,
         parent: u32::MAX,
+        rank: u32::MAX,
+        first: u32::MAX,
         shrink: false,
     };
 
     pub fn exists(&self) -> bool {
-        self.parent != u32::MAX
+        self.rank != u32::MAX
     }
 
-    /// Higher total; on ties the higher total before, then the lower path. (Different totals before
+    /// Higher total; on ties the higher total before, then the lower rank. (Different totals before
     /// can become equal by rounding; the summaries of sources do not keep the lower ones.)
     #[inline]
     pub fn beats(&self, other: &Self) -> bool {
@@ -40,7 +46,7 @@ impl Edge {
         if self.before != other.before {
             return self.before > other.before;
         }
-        self.parent < other.parent
+        self.rank < other.rank
     }
 }
 
@@ -91,8 +97,8 @@ impl<'a> Plan<'a> {
             next: [0; SERVICES].map(|_| Locals::new(Vec::new())),
             last_rule,
         };
-        for service in 0..SERVICES {
-            plan.add_service(service, users[service]);
+        for (service, users) in users.into_iter().enumerate() {
+            plan.add_service(service, users);
         }
         plan
     }
@@ -144,7 +150,7 @@ impl<'a> Plan<'a> {
     /// The best way to take `action` when exactly the services of `mask` keep their option, from the
     /// local states `held` (entries of other services are not read). `sources` is asked for the best
     /// state before, once among those whose other services hold at most so much CPU (`None`: no
-    /// amount is little enough), once among all.
+    /// amount is little enough), once among all; `first` is the lowest rank among all.
     ///
     /// The reward depends on the state before only through that bound, and adding a reward keeps the
     /// order of totals even when it rounds: so the best total follows from these two.
@@ -154,6 +160,7 @@ impl<'a> Plan<'a> {
         action: Action,
         mask: u8,
         held: [usize; SERVICES],
+        first: u32,
         sources: impl FnOnce(Option<u64>) -> (Source, Source),
     ) -> Edge {
         let mut decreasing = [false; SERVICES];
@@ -188,7 +195,14 @@ impl<'a> Plan<'a> {
                 return Edge::NONE;
             }
             let reward = self.rules.scaled(self.rules.reward(ratios, cpu_m, fits, single));
-            Edge { value: source.value + reward, before: source.value, parent: source.rank, shrink }
+            Edge {
+                value: source.value + reward,
+                before: source.value,
+                parent: source.cell,
+                rank: source.rank,
+                first,
+                shrink,
+            }
         };
         let (fitting, any) = (edge(fitting, true), edge(any, false));
         if any.beats(&fitting) { any } else { fitting }

@@ -1,6 +1,6 @@
 //! The search against a plain one that tries every action in every state.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
@@ -8,63 +8,49 @@ use super::*;
 use crate::env::paper::state::PaperState;
 use crate::scenario::{Corrections, builtin_text};
 
-/// The best way into a state: value, value before, and the path, for ties.
-type Way = (f64, f64, Vec<u32>);
-
-fn better(left: &Way, right: &Way) -> bool {
-    if left.0 != right.0 {
-        return left.0 > right.0;
-    }
-    if left.1 != right.1 {
-        return left.1 > right.1;
-    }
-    left.2 < right.2
-}
+/// The best way into a state: value, value before, and the actions.
+type Way = (f64, f64, Vec<usize>);
 
 /// Total, actions and largest number of states.
-fn brute_force(rules: &PaperRules, trace: &PaperTrace) -> (f64, Vec<u32>, usize) {
-    let mut layer: HashMap<PaperState, Way> = HashMap::new();
-    layer.insert(rules.reset(trace.rows[0]), (0.0, 0.0, Vec::new()));
+fn brute_force(rules: &PaperRules, trace: &PaperTrace) -> (f64, Vec<usize>, usize) {
+    let mut layer: Vec<(PaperState, Way)> =
+        vec![(rules.reset(trace.rows[0]), (0.0, 0.0, Vec::new()))];
     let mut max_states = 0;
     for step in 1..=rules.steps() {
-        let mut next: HashMap<PaperState, Way> = HashMap::new();
-        let mut keeps = true;
+        let mut next: Vec<(PaperState, Way)> = Vec::new();
+        let mut places: HashMap<PaperState, usize> = HashMap::new();
+        let mut distinct = HashSet::new();
         for (state, (value, _, path)) in &layer {
             for joint in 0..rules.joint_actions() {
                 let mut after = *state;
                 let action = rules.joint_action(joint);
                 let result = rules.step(&mut after, action, trace.after(step));
+                distinct.insert(after);
                 if result.truncated && rules.last_step_differs() {
-                    keeps = false;
+                    // Nothing comes after it: only the best of all counts.
                     after = PaperState::default();
                 }
-                let mut path = path.clone();
-                path.push(joint as u32);
-                let way = (value + rules.scaled(result.reward), *value, path);
-                match next.entry(after) {
-                    std::collections::hash_map::Entry::Occupied(mut entry) => {
-                        if better(&way, entry.get()) {
-                            entry.insert(way);
+                let total = value + rules.scaled(result.reward);
+                let way = || (total, *value, [path.as_slice(), &[joint]].concat());
+                match places.get(&after) {
+                    Some(&place) => {
+                        let (best, before, _) = &next[place].1;
+                        if total > *best || (total == *best && value > before) {
+                            next[place].1 = way();
                         }
                     }
-                    std::collections::hash_map::Entry::Vacant(entry) => {
-                        entry.insert(way);
+                    None => {
+                        places.insert(after, next.len());
+                        next.push((after, way()));
                     }
                 }
             }
         }
-        if keeps {
-            max_states = max_states.max(next.len());
-        }
+        max_states = max_states.max(distinct.len());
         layer = next;
     }
-    let best = layer
-        .into_values()
-        .reduce(|left, right| {
-            let right_wins = right.0 > left.0 || (right.0 == left.0 && right.2 < left.2);
-            if right_wins { right } else { left }
-        })
-        .unwrap();
+    let ways = layer.into_iter().map(|(_, way)| way);
+    let best = ways.reduce(|best, way| if way.0 > best.0 { way } else { best }).unwrap();
     (best.0, best.2, max_states)
 }
 
@@ -111,7 +97,7 @@ proptest! {
         let found = search(&rules, &trace, &Watch::default()).unwrap();
         let (total, joints, max_states) = brute_force(&rules, &trace);
         prop_assert_eq!(found.total.to_bits(), total.to_bits());
-        let actions: Vec<_> = joints.iter().map(|&joint| rules.joint_action(joint as usize)).collect();
+        let actions: Vec<_> = joints.iter().map(|&joint| rules.joint_action(joint)).collect();
         prop_assert_eq!(found.actions, actions);
         prop_assert_eq!(found.max_states, max_states);
     }

@@ -1,0 +1,107 @@
+//! The hot paths of the simulator do not allocate.
+
+#![allow(unsafe_code)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use std::sync::Arc;
+
+use quotascale::scenario::{KpaConfig, Scenario, pods};
+use quotascale::sim::kpa::Autoscaler;
+use quotascale::sim::{Model, Simulator, Start};
+use quotascale::snapshot::Decision;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting the calls of each thread.
+struct Counting;
+
+fn count() {
+    // A thread that ends allocates after its counter is gone.
+    let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+}
+
+// SAFETY: every call is handed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count();
+        // SAFETY: the caller's promise.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations of this thread in `work`.
+fn allocations(work: impl FnOnce()) -> u64 {
+    let before = ALLOCATIONS.get();
+    work();
+    ALLOCATIONS.get() - before
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn ticks_between_two_decisions_do_not_allocate() {
+    for sets in [
+        &[][..],
+        &["quota.mode=enforced", "quota.cpu_m=20000", "operator.kind=graceful"],
+        &["operator.kind=published", "operator.rule=option-change"],
+        &["service.house.initial.ready=false", "service.house.cold_start_mean_s=40"],
+    ] {
+        let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+        let scenario = Scenario::load("knative-random", &sets).unwrap();
+        let model = Arc::new(Model::new(&scenario).unwrap());
+        let traffic = scenario.traffic(3).unwrap();
+        let mut simulator =
+            Simulator::new(Arc::clone(&model), &traffic, 3, &Start::Controlled).unwrap();
+        for (step, time) in (115..model.duration_s).step_by(120).enumerate() {
+            let count = allocations(|| simulator.advance(time));
+            assert_eq!(count, 0, "up to t = {time} s with {sets:?}");
+            let services = (0..model.services.len())
+                .map(|service| {
+                    let profile = &model.services[service].profile;
+                    let option = (step * 5 + service) % profile.options.len();
+                    let users = f64::from(simulator.users_at_end_of_next_stage(service));
+                    let concurrency = profile.options[option].concurrency;
+                    Some(profile.decision(option as u32, pods(users, concurrency, 0.7, 1)))
+                })
+                .collect();
+            simulator.apply(&Decision { services, reason: String::new() }).unwrap();
+        }
+    }
+}
+
+#[test]
+fn the_autoscaler_does_not_allocate() {
+    let config = KpaConfig { scale_down_delay_s: 7, ..KpaConfig::default() };
+    let mut autoscaler = Autoscaler::new(&config.for_revision(10.0, 1, 1), 0, 1, false);
+    let count = allocations(|| {
+        for t_s in 1..1000 {
+            autoscaler.record(t_s, (t_s * 7 % 90) as f64);
+            if t_s % 2 == 0 {
+                std::hint::black_box(autoscaler.decide(t_s, 3));
+            }
+        }
+        autoscaler.record_run(1000, 500, 20.0);
+        autoscaler.record(1700, 1.0);
+    });
+    assert_eq!(count, 0);
+}
