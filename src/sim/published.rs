@@ -90,10 +90,10 @@ impl Published {
                 self.delete_first_seen(simulator, now);
             }
         }
-        if self.next_s.is_none() {
-            if let Some(decision) = self.submitted.take() {
-                self.begin(simulator, &decision, now);
-            }
+        if self.next_s.is_none()
+            && let Some(decision) = self.submitted.take()
+        {
+            self.begin(simulator, &decision, now);
         }
     }
 

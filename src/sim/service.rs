@@ -396,17 +396,17 @@ impl Service {
     /// Tells the autoscalers of `ticks` seconds with the present requests, the first reported at `at` (rule 25).
     fn record(&mut self, at: u32, ticks: u32) {
         let serving = &self.revisions[self.serving];
-        if let Some(index) = serving.scaler {
-            if serving.serving_pods > 0 || self.users > 0 {
-                self.scalers[index].record(at, ticks, f64::from(self.users));
-            }
+        if let Some(index) = serving.scaler
+            && (serving.serving_pods > 0 || self.users > 0)
+        {
+            self.scalers[index].record(at, ticks, f64::from(self.users));
         }
         if self.newest != self.serving {
             let newest = &self.revisions[self.newest];
-            if let Some(index) = newest.scaler {
-                if newest.serving_pods > 0 {
-                    self.scalers[index].record(at, ticks, 0.0);
-                }
+            if let Some(index) = newest.scaler
+                && newest.serving_pods > 0
+            {
+                self.scalers[index].record(at, ticks, 0.0);
             }
         }
     }
