@@ -2,8 +2,10 @@
 //! on its stdout.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +13,9 @@ use super::{Episode, Policy, PolicyState};
 use crate::error::{Error, Result};
 use crate::scenario::{PodRule, Profile, Scenario};
 use crate::snapshot::{Decision, ServiceDecision, ServiceSnapshot, Snapshot};
+
+/// A process that has not answered for so long never will.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Starts the command anew for each episode and asks it for every decision.
 #[derive(Clone, Debug)]
@@ -31,7 +36,23 @@ pub struct Process(Arc<Mutex<Pipes>>);
 struct Pipes {
     child: Child,
     stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
+    /// Lines of its stdout, read by a thread of its own so that waiting can end.
+    lines: Receiver<String>,
+}
+
+impl Pipes {
+    /// How the process ended, given that it no longer answers.
+    fn end(&mut self) -> String {
+        // Its stdout closes a moment before it can be waited for.
+        for _ in 0..100 {
+            match self.child.try_wait() {
+                Ok(Some(status)) => return status.to_string(),
+                Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+                Err(error) => return error.to_string(),
+            }
+        }
+        "its stdout is closed".to_owned()
+    }
 }
 
 impl Drop for Pipes {
@@ -106,15 +127,19 @@ impl External {
         line.push('\n');
         // A process that has ended gives an error here or silence below, depending on who is faster.
         let sent = pipes.stdin.write_all(line.as_bytes()).and_then(|()| pipes.stdin.flush());
-        let mut answer = String::new();
-        let read = sent.and_then(|()| pipes.stdout.read_line(&mut answer)).unwrap_or(0);
-        if read == 0 {
-            let status = pipes
-                .child
-                .wait()
-                .map_or_else(|error| error.to_string(), |status| status.to_string());
-            return Err(self.failed(format!("ended without an answer ({status})")));
-        }
+        let answer = match sent {
+            Ok(()) => pipes.lines.recv_timeout(TIMEOUT),
+            Err(_) => Err(RecvTimeoutError::Disconnected),
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(self.failed(format!("gave no answer within {} s", TIMEOUT.as_secs())));
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(self.failed(format!("ended without an answer ({})", pipes.end())));
+            }
+        };
         serde_json::from_str(&answer)
             .map_err(|error| self.failed(format!("answered `{}`: {error}", answer.trim_end())))
     }
@@ -171,7 +196,16 @@ impl Policy for External {
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(self.failed("has no stdin or stdout"));
         };
-        let pipes = Pipes { child, stdin, stdout: BufReader::new(stdout) };
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            // Ends with the process's stdout, or when the episode is over.
+            for line in BufReader::new(stdout).lines().map_while(std::io::Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        let pipes = Pipes { child, stdin, lines };
         let seed = episode.seed;
         Ok(PolicyState::External { process: Some(Process(Arc::new(Mutex::new(pipes)))), seed })
     }

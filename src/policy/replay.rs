@@ -114,7 +114,9 @@ fn read_timed(
     for (line, record) in records {
         let place = format!("{file}:{line}");
         let number = |column: usize| -> Result<u32> {
-            record[places[column]].parse().map_err(|_| {
+            // The program's own decisions.csv writes whole seconds as 115.0.
+            let text = record[places[column]].trim_end_matches(".0");
+            text.parse().map_err(|_| {
                 Error::input(
                     &place,
                     format!(

@@ -172,13 +172,15 @@ pub fn read_csv<R: Row>(reader: impl Read, place: &Path) -> Result<Vec<R>> {
 ///
 /// # Errors
 /// The writer's.
-pub fn write_parquet<R: Row>(writer: impl Write, rows: &[R]) -> std::io::Result<()> {
+pub fn write_parquet<R: Row>(mut writer: impl Write, rows: &[R]) -> std::io::Result<()> {
     let mut frame = DataFrame::new(rows.len(), R::columns(rows)).map_err(std::io::Error::other)?;
-    ParquetWriter::new(writer)
+    // By way of memory: polars reports a full disk as a damaged file.
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes)
         .with_compression(ParquetCompression::Zstd(None))
         // Chunks compressed side by side could be written in another order.
         .set_parallel(false)
         .finish(&mut frame)
         .map_err(std::io::Error::other)?;
-    Ok(())
+    writer.write_all(&bytes)
 }

@@ -244,20 +244,24 @@ fn tables_of_an_episode_add_up() {
     let traffic = scenario.traffic(0).unwrap();
     let run = run_episode(&scenario, &traffic, &Greedy::new(&scenario).unwrap(), 0).unwrap();
     assert_eq!(run.decisions.len(), 3 * 19);
-    assert_eq!(run.intervals.len(), 19);
+    // A row for each service and one for all.
+    assert_eq!(run.intervals.len(), 4 * 19);
+    let all = || run.intervals.iter().filter(|row| row.service == "all");
     let rewards: f64 = run.decisions.iter().step_by(3).map(|row| row.reward.unwrap()).sum();
     assert_eq!(rewards, run.summary.reward);
-    let cpu: f64 = run.intervals.iter().map(|row| row.cpu_seconds).sum();
+    let cpu: f64 = all().map(|row| row.cpu_seconds).sum();
     assert_eq!(cpu, run.summary.cpu_seconds);
     // Step 1: (20, 1, 0) for 34, 28 and 16 users gives 4 + 6 + 1.5 CPU.
-    assert_eq!(run.intervals[0].cpu_seconds, 11.5 * 120.0);
+    assert_eq!(all().next().unwrap().cpu_seconds, 11.5 * 120.0);
+    let services: f64 = run.intervals[..3].iter().map(|row| row.cpu_seconds).sum();
+    assert_eq!(services, 11.5 * 120.0);
+    assert_eq!(run.intervals[1].p95_ms, Some(2200.0));
     assert_eq!(run.summary.slo_violation_share, Some(0.0));
     assert_eq!(run.summary.cold_starts, None);
 }
 
 /// Shares of the optimum on random traffic, as published for these policies.
 #[test]
-#[ignore = "a hundred exact optima take long"]
 fn greedy_policies_have_their_known_shares_on_random_traffic() {
     let scenario = Scenario::load("paper-random", &[]).unwrap();
     let policies: [Box<dyn Policy>; 2] = [

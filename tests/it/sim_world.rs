@@ -78,7 +78,7 @@ pub fn replay(scenario: &Scenario, traffic: &Trace, decisions: &[&str]) -> Run {
     }
     decisions.iter().for_each(|row| text.push_str(&format!("{row}\n")));
     std::fs::write(&path, text).unwrap();
-    run(scenario, traffic, Arc::new(Replay::read(&path, scenario, 0.7).unwrap()), true)
+    run(scenario, traffic, Arc::new(Replay::read(&path, scenario).unwrap()), true)
 }
 
 /// One run of a policy with seed 0.

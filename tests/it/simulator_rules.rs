@@ -500,7 +500,7 @@ fn rule_23_after_the_switch_the_old_autoscaler_stops_and_scaled_down_pods_drain(
 #[test]
 fn rule_24_without_a_controller_min_scale_is_1_and_with_one_it_is_the_decision() {
     let scenario = scenario(&["a"], 120, &["kpa.enabled=true", "service.a.initial.pods=6"]);
-    let fixed = Fixed::new("fixed", vec![1], &scenario.profiles, 0.7);
+    let fixed = Fixed::new("fixed", vec![1], &scenario.profiles, scenario.pod_rule());
     let alone = run(&scenario, &steady(120, &[0]), Arc::new(fixed), true);
     assert_eq!((alone.tick("a", 60).ready_pods, alone.tick("a", 60).cpu_m), (1, 2000));
     let run =
