@@ -253,6 +253,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_stored_is_what_the_search_finds() {
+        for (name, _) in crate::scenario::BUILTIN {
+            let scenario = Scenario::load(name, &[]).unwrap();
+            let stored = stored(&scenario).unwrap();
+            let found = search(&scenario).unwrap();
+            assert_eq!(stored, Some(found), "run `quotascale tune {name} --json` and store it");
+        }
+    }
+
+    #[test]
     fn latency_and_resource_choose_as_documented() {
         let cost = |violations: f64, cpu: f64| Cost { violations, cpu };
         // Shares that differ by less than the grain are decided by CPU.
