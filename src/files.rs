@@ -16,14 +16,14 @@ pub fn write_atomically(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     let folder = folder_of(path);
-    std::fs::create_dir_all(folder).map_err(|source| unusable(folder, "created", &source))?;
+    std::fs::create_dir_all(folder).map_err(|source| unusable(folder, "created", source))?;
     let mut builder = tempfile::Builder::new();
     builder.prefix(".quotascale-").suffix(".tmp");
     // Temporary files are private by default; a result is as readable as the user's umask allows.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file =
-        builder.tempfile_in(folder).map_err(|source| unusable(folder, "written to", &source))?;
+        builder.tempfile_in(folder).map_err(|source| unusable(folder, "written to", source))?;
     {
         let mut writer = BufWriter::new(file.as_file_mut());
         write(&mut writer)
@@ -60,7 +60,11 @@ fn folder_of(path: &Path) -> &Path {
     }
 }
 
-fn unusable(folder: &Path, what: &str, source: &io::Error) -> Error {
+fn unusable(folder: &Path, what: &'static str, source: io::Error) -> Error {
+    // A full disk is no fault of the input.
+    if source.kind() == io::ErrorKind::StorageFull {
+        return Error::io("write to", folder, source);
+    }
     Error::input(
         folder.display(),
         format!("the folder cannot be {what}: {source}"),

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Write};
+use std::io::BufReader;
 use std::path::Path;
 
 use serde::de::DeserializeOwned;
@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::{Comparison, Difference, PolicyResult, Statistic};
 use super::rows::{self, Row, row};
-use super::{atomic, rows::write_csv, rows::write_parquet};
+use super::rows::{write_csv, write_parquet};
 use crate::error::{Error, Result, read_input};
+use crate::files::write_atomically;
 use crate::run::{Run, Summary};
 
 /// File with the figures of a run.
@@ -40,8 +41,10 @@ pub fn write_run(run: &Run, dir: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Io`].
 pub fn write_table<R: Row>(dir: &Path, name: &str, rows: &[R]) -> Result<()> {
-    atomic::write(&dir.join(name).with_extension("csv"), |writer| write_csv(writer, rows))?;
-    atomic::write(&dir.join(name).with_extension("parquet"), |writer| write_parquet(writer, rows))
+    write_atomically(&dir.join(name).with_extension("csv"), |writer| write_csv(writer, rows))?;
+    write_atomically(&dir.join(name).with_extension("parquet"), |writer| {
+        write_parquet(writer, rows)
+    })
 }
 
 /// Writes `value` as indented JSON, whole or not at all.
@@ -49,7 +52,7 @@ pub fn write_table<R: Row>(dir: &Path, name: &str, rows: &[R]) -> Result<()> {
 /// # Errors
 /// [`Error::Io`].
 pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    atomic::write(path, |writer| {
+    write_atomically(path, |writer| {
         serde_json::to_writer_pretty(&mut *writer, value)?;
         writeln!(writer)
     })
@@ -365,18 +368,5 @@ mod tests {
         fs::remove_file(dir.path().join("revisions.csv")).unwrap();
         let message = load_run(dir.path()).unwrap_err().to_string();
         assert!(message.contains("revisions.csv: cannot read the file"), "{message}");
-    }
-
-    #[test]
-    fn a_failed_write_leaves_nothing_behind() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("comparison.json");
-        fs::write(&path, "old").unwrap();
-        let error = atomic::write(&path, |_| Err(std::io::Error::other("disk full"))).unwrap_err();
-        assert!(error.to_string().contains("disk full"));
-        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
-        let nowhere = dir.path().join("no/such/folder.json");
-        assert_eq!(write_json(&nowhere, &1).unwrap_err().exit_code(), 1);
     }
 }

@@ -6,7 +6,6 @@
 //! - [`export`]: CSV, Parquet and JSON, and reading them back.
 //! - [`figures`]: SVG and PNG.
 
-mod atomic;
 pub mod comparison;
 pub mod export;
 pub mod figures;

@@ -1,7 +1,7 @@
 //! `oracle`: the exact optimum with known traffic, the bound that no policy can beat.
 
 use crate::env::paper::{PaperRules, PaperTrace, oracle};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::policy::{Episode, Policy, PolicyState};
 use crate::snapshot::{Decision, Snapshot};
 
@@ -35,12 +35,6 @@ impl Policy for Oracle {
         _forecast: &[f64],
         state: &mut PolicyState,
     ) -> Result<Decision> {
-        if let PolicyState::Plan { decisions, next } = state
-            && let Some(decision) = decisions.get(*next)
-        {
-            *next += 1;
-            return Ok(decision.clone());
-        }
-        Err(Error::Failed("the oracle's plan is at its end".to_owned()))
+        crate::policy::next_of_plan(self.name(), state)
     }
 }

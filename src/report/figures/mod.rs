@@ -17,8 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::canvas::Canvas;
-use super::{Comparison, atomic};
+use super::Comparison;
 use crate::error::{Error, Result};
+use crate::files::write_atomically;
 use crate::run::Run;
 use crate::scenario::Scenario;
 
@@ -46,7 +47,7 @@ fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
     let svg = dir.join(format!("{name}.svg"));
     let text = canvas.to_svg()?;
-    atomic::write(&svg, |writer| std::io::Write::write_all(writer, text.as_bytes()))?;
+    write_atomically(&svg, |writer| writer.write_all(text.as_bytes()))?;
     let png = dir.join(format!("{name}.png"));
     // The encoder goes by the ending, so the temporary name has it too.
     let temporary = dir.join(format!(".{name}.{}.png", std::process::id()));
