@@ -19,6 +19,7 @@ pub mod env;
 pub mod error;
 pub mod evaluation;
 pub mod files;
+pub mod nn;
 pub mod number;
 pub mod policy;
 pub mod predictor;
