@@ -4,6 +4,8 @@ mod allocation;
 mod disk_full;
 mod evaluate_cli;
 mod paper_env;
+mod predictor;
+mod predictor_damage;
 mod replay_kpa;
 mod scenario_cli;
 mod scenario_example;
