@@ -1,5 +1,7 @@
 //! Forecasters: from the users seen so far to the users of the coming stage.
 
+pub mod original;
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -5,6 +5,8 @@ mod disk_full;
 mod documents;
 mod evaluate_cli;
 mod paper_env;
+mod predictor;
+mod predictor_damage;
 mod reference;
 mod replay_kpa;
 mod scenario_cli;
