@@ -7,6 +7,9 @@ mod interrupt;
 mod oracle;
 mod output;
 mod plot;
+mod predictor;
+mod predictor_evaluate;
+mod predictor_folder;
 mod progress;
 mod replay;
 mod replay_env;
@@ -79,6 +82,9 @@ enum Verb {
     Completions(completions::Args),
     /// Compute the exact optimum of environment `paper` with known traffic.
     Oracle(oracle::Args),
+    /// Judge forecasters on traces.
+    #[command(subcommand)]
+    Predictor(predictor::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -99,6 +105,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Bench(args) => bench::run(&args, cli.common),
         Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
+        Verb::Predictor(verb) => predictor::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {
