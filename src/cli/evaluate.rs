@@ -24,7 +24,7 @@ pub struct Args {
     /// Seeds: 0..10 is 0 to 9; lists 1,4,7; one number.
     #[arg(long, default_value = "0..10")]
     seeds: String,
-    /// What the controller expects on `knative`: persistence or perfect.
+    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar or holt-winters.
     #[arg(long, default_value = "persistence", value_name = "F")]
     forecaster: String,
     /// The policy that the others are compared with. Default: kpa-latency, or the first.
@@ -58,8 +58,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let early = || Err(Error::Failed(String::new()));
     check_names(&Registry::new(&scenario, &early)?, &lists)?;
 
-    let options = EpisodeOptions { forecaster, ticks: args.ticks };
-    let command = command_line(options);
+    let command = command_line(forecaster, args.ticks);
     let folder = Folder::open(&out, &command, &scenario, VERSION, args.force)?;
     let settings = || tuned::settings(&scenario, Some(out.clone()), common);
     let policies = Registry::new(&scenario, &settings)?.policies(&lists)?;
@@ -74,6 +73,8 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         .into());
     }
 
+    let foresight = forecaster.for_scenario(&scenario)?;
+    let options = EpisodeOptions { foresight, ticks: args.ticks };
     interrupt::catch();
     let plan = Plan { scenario: Arc::clone(&scenario), policies, seeds: seeds.0, options };
     let comparison = compare(&plan, &folder, args.reference.as_deref(), common)?;
@@ -92,9 +93,9 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
 }
 
 /// What cells depend on beside scenario, policy and seed.
-fn command_line(options: EpisodeOptions) -> String {
-    let ticks = if options.ticks { " --ticks" } else { "" };
-    format!("evaluate --forecaster {}{ticks}", options.forecaster)
+fn command_line(forecaster: ForecasterKind, ticks: bool) -> String {
+    let ticks = if ticks { " --ticks" } else { "" };
+    format!("evaluate --forecaster {forecaster}{ticks}")
 }
 
 /// Fails for a policy that does not exist; one that has to be tuned first passes.

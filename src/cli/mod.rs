@@ -8,6 +8,8 @@ mod oracle;
 mod output;
 mod plot;
 mod predictor;
+mod predictor_evaluate;
+mod predictor_folder;
 mod predictor_import;
 mod predictor_predict;
 mod progress;
@@ -82,7 +84,7 @@ enum Verb {
     Completions(completions::Args),
     /// Compute the exact optimum of environment `paper` with known traffic.
     Oracle(oracle::Args),
-    /// Import traffic predictors and predict with them.
+    /// Judge forecasters on traces, import the original predictor and predict with it.
     #[command(subcommand)]
     Predictor(predictor::Verb),
     /// Replay recorded input through a part of the program.

@@ -26,7 +26,7 @@ pub struct Args {
     /// Master seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What the controller expects on `knative`: persistence or perfect.
+    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar or holt-winters.
     #[arg(long, default_value = "persistence", value_name = "F")]
     forecaster: String,
     /// Folder of the results; default runs/simulate-SCENARIO.
@@ -52,12 +52,13 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let command = format!("simulate --forecaster {forecaster}{ticks}");
     let folder = Folder::open(&out, &command, &scenario, VERSION, args.force)?;
 
+    let foresight = forecaster.for_scenario(&scenario)?;
     // The figure needs every tick, whether or not they are written.
     let plan = Plan {
         scenario: Arc::clone(&scenario),
         policies: vec![Arc::clone(&policy)],
         seeds: vec![args.seed],
-        options: EpisodeOptions { forecaster, ticks: true },
+        options: EpisodeOptions { foresight, ticks: true },
     };
     let cell = Cell { policy: Arc::clone(&policy), seed: args.seed };
     let mut run = Cells::new(&plan, None)?.compute(&cell)?;

@@ -5,13 +5,15 @@
 
 mod guard;
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 pub use guard::Guard;
+use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
 use crate::policy::{Policy, PolicyState};
-use crate::predictor::{Forecaster, History};
+use crate::predictor::{Forecast, Forecaster, ForecasterState};
 use crate::scenario::Scenario;
 use crate::snapshot::{Decision, Snapshot};
 
@@ -26,14 +28,15 @@ pub struct Controller {
 }
 
 /// What a controller remembers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ControllerState {
     /// The policy's own.
     pub policy: PolicyState,
-    /// Users at past decisions.
-    pub history: History,
-    /// The users expected at the last decision, by service.
-    pub forecast: Vec<f64>,
+    /// The forecaster's own, with the users at past decisions.
+    pub forecaster: ForecasterState,
+    /// The users expected at the last decision: output, not memory.
+    #[serde(skip)]
+    pub forecast: Forecast,
 }
 
 impl Controller {
@@ -58,10 +61,11 @@ impl Controller {
 
     /// The state before the first decision, given the policy's.
     pub fn start(&self, policy: PolicyState) -> ControllerState {
+        let past: Vec<&[f64]> = self.past_users.iter().map(Vec::as_slice).collect();
         ControllerState {
             policy,
-            history: History { users: self.past_users.clone() },
-            forecast: Vec::with_capacity(self.past_users.len()),
+            forecaster: self.forecaster.start(&past),
+            forecast: Forecast::default(),
         }
     }
 
@@ -75,17 +79,30 @@ impl Controller {
         known: Option<&[f64]>,
         state: &mut ControllerState,
     ) -> Result<Decision> {
-        for (users, service) in state.history.users.iter_mut().zip(&snapshot.services) {
-            users.push(service.users);
-        }
+        let mut users = snapshot.services.iter().map(|service| service.users);
+        self.forecaster.observe(&mut users, &mut state.forecaster);
         match known {
-            Some(known) => {
-                state.forecast.clear();
-                state.forecast.extend_from_slice(known);
-            }
-            None => self.forecaster.forecast(&state.history, &mut state.forecast),
+            Some(known) => state.forecast.set_known(known),
+            None => self.forecaster.forecast(&state.forecaster, 1, &mut state.forecast),
         }
-        let decision = self.policy.decide(snapshot, &state.forecast, &mut state.policy)?;
-        Ok(self.guard.check(snapshot, &state.forecast, decision))
+        let next = state.forecast.next();
+        let decision = self.policy.decide(snapshot, next, &mut state.policy)?;
+        let mut decision = self.guard.check(snapshot, next, decision);
+        say_what_stands_in(self.forecaster.name(), &state.forecast, &mut decision);
+        Ok(decision)
+    }
+}
+
+/// Adds to the reason where the latest users stand in for a forecast.
+fn say_what_stands_in(forecaster: &str, forecast: &Forecast, decision: &mut Decision) {
+    for service in 0..decision.services.len() {
+        if forecast.by_persistence(service) {
+            let separator = if decision.reason.is_empty() { "" } else { "; " };
+            // Writing to a string does not fail.
+            let _ = write!(
+                decision.reason,
+                "{separator}forecast: service {service} by persistence, too few rows for {forecaster}"
+            );
+        }
     }
 }

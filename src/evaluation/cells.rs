@@ -81,7 +81,7 @@ impl<'a> Cells<'a> {
                 &traffic,
                 &cell.policy,
                 cell.seed,
-                self.plan.options,
+                self.plan.options.clone(),
             ),
             None => paper::run_episode(scenario, &traffic, cell.policy.as_ref(), cell.seed),
         }

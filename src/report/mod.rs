@@ -5,16 +5,20 @@
 //! - [`table`]: the same in a terminal.
 //! - [`export`]: CSV, Parquet and JSON, and reading them back.
 //! - [`figures`]: SVG and PNG.
+//! - [`forecast`], [`forecast_table`]: forecasters against each other over traces.
 
 pub mod comparison;
 pub mod export;
 pub mod figures;
 #[cfg(test)]
 mod fixtures;
+pub mod forecast;
+pub mod forecast_table;
 pub mod rows;
 pub mod stats;
 pub mod table;
 
 pub use comparison::{Comparison, Difference, PolicyResult, RunResult, Statistic, VsReference};
 pub use export::{load_comparison, load_run, write_comparison, write_run};
-pub use figures::{draw_comparison, draw_timeline};
+pub use figures::{draw_comparison, draw_forecast, draw_timeline};
+pub use forecast::{ForecastReport, Forecasts, ModelScores, TraceScores, write_forecasts};

@@ -7,7 +7,7 @@ use comfy_table::{CellAlignment, LineStyle, Table};
 
 use super::comparison::{Comparison, PolicyResult, Statistic};
 
-const BEST: &str = "●";
+pub(super) const BEST: &str = "●";
 const BETTER: &str = "▲";
 const WORSE: &str = "▼";
 
@@ -34,9 +34,9 @@ impl TableStyle {
 }
 
 /// One column: its header and a cell for each policy.
-struct TextColumn {
-    header: String,
-    cells: Vec<String>,
+pub(super) struct TextColumn {
+    pub header: String,
+    pub cells: Vec<String>,
 }
 
 /// The table of a comparison, with a legend, ending in a line break.
@@ -223,7 +223,8 @@ fn signed(value: f64, digits: usize) -> String {
     if text.starts_with('-') { text } else { format!("+{text}") }
 }
 
-fn block(names: &TextColumn, columns: &[TextColumn]) -> String {
+/// A table of these columns, the names first.
+pub(super) fn block(names: &TextColumn, columns: &[TextColumn]) -> String {
     let mut table = Table::new();
     let header = LineStyle::none().fill('─').junction('─');
     table.load_style(comfy_table::TableStyle::new().header_separator(header));
@@ -266,7 +267,7 @@ fn legend(comparison: &Comparison, table: &str) -> Vec<String> {
 }
 
 /// Colours the marks. None of them changes its width.
-fn colour(text: &str) -> String {
+pub(super) fn colour(text: &str) -> String {
     text.replace(BEST, &format!("\u{1b}[32m{BEST}\u{1b}[0m"))
         .replace(BETTER, &format!("\u{1b}[32m{BETTER}\u{1b}[0m"))
         .replace(WORSE, &format!("\u{1b}[31m{WORSE}\u{1b}[0m"))

@@ -151,7 +151,7 @@ fn check_rule(rule: &CountsRule) -> Result<()> {
 }
 
 /// Whether a name is that of a column of times.
-fn names_time(name: &str) -> bool {
+pub(super) fn names_time(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.starts_with("time")
         || ["t", "t_s", "date", "datetime", "minute", "second"].contains(&name.as_str())
@@ -248,7 +248,8 @@ fn read_rows(
     Ok(rows)
 }
 
-fn read_time(table: &Table<'_>, record: &StringRecord, column: usize) -> Result<f64> {
+/// The instant in a cell, seconds.
+pub(super) fn read_time(table: &Table<'_>, record: &StringRecord, column: usize) -> Result<f64> {
     if let Some(seconds) = parse_iso(&record[column]) {
         return Ok(seconds);
     }

@@ -161,7 +161,7 @@ fn pick(place: &str, services: &[ServiceTrace], names: &[&str]) -> Result<Vec<Se
         .collect()
 }
 
-fn read_users(table: &Table<'_>, record: &StringRecord, column: usize) -> Result<f64> {
+pub(super) fn read_users(table: &Table<'_>, record: &StringRecord, column: usize) -> Result<f64> {
     let users = table.number(record, column)?;
     if users < 0.0 {
         return Err(table.complaint(
@@ -183,7 +183,7 @@ fn read_users(table: &Table<'_>, record: &StringRecord, column: usize) -> Result
     Ok(users.abs())
 }
 
-fn no_rows(file: &str) -> Error {
+pub(super) fn no_rows(file: &str) -> Error {
     Error::input(
         file,
         "the trace is empty: a header without rows",

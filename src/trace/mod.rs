@@ -4,7 +4,8 @@
 //! and the rate at which the count ramps towards it. Traces come from CSV files ([`csv`]), are
 //! built in ([`builtin`]), drawn from a seed ([`generate`]) or made from what others have measured:
 //! a Locust run ([`locust_history`]) or request counts ([`counts`]). [`locust`] writes one as a
-//! locustfile, so that a real cluster gets the very same load.
+//! locustfile, so that a real cluster gets the very same load. [`series`] reads any column of numbers
+//! for forecasters.
 
 pub mod builtin;
 pub mod counts;
@@ -13,6 +14,7 @@ mod from_spec;
 pub mod generate;
 pub mod locust;
 pub mod locust_history;
+pub mod series;
 mod table;
 mod time;
 

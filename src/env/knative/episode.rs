@@ -6,7 +6,7 @@ use crate::control::{Controller, ControllerState};
 use crate::env::StageReward;
 use crate::error::Result;
 use crate::policy::{Episode, Policy, Schedule};
-use crate::predictor::{ForecasterKind, Persistence};
+use crate::predictor::{Foresight, Persistence};
 use crate::run::{DecisionRow, Run, Summary};
 use crate::scenario::Scenario;
 use crate::sim::{Model, Simulator, Start};
@@ -14,10 +14,10 @@ use crate::snapshot::{Decision, Snapshot};
 use crate::trace::Trace;
 
 /// How an episode is run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct EpisodeOptions {
     /// What the controller expects of the coming stage.
-    pub forecaster: ForecasterKind,
+    pub foresight: Foresight,
     /// Whether to record the `ticks` table.
     pub ticks: bool,
 }
@@ -49,7 +49,12 @@ pub fn run_episode(
         Schedule::Never { .. } => Vec::new(),
         Schedule::At(times) => times.into_iter().filter(|&time| time < model.duration_s).collect(),
     };
-    let controller = Controller::new(scenario, Arc::clone(policy), Arc::new(Persistence));
+    let forecaster = match &options.foresight {
+        Foresight::Forecaster(forecaster) => Arc::clone(forecaster),
+        // Never asked: the future is given instead.
+        Foresight::Perfect => Arc::new(Persistence),
+    };
+    let controller = Controller::new(scenario, Arc::clone(policy), forecaster);
     let episode = Episode { scenario, traffic, seed };
     let mut state = controller.start(policy.start(&episode)?);
     let mut rows = Vec::new();
@@ -57,9 +62,9 @@ pub fn run_episode(
     for (step, &time) in decides_at.iter().enumerate() {
         simulator.advance(time);
         simulator.snapshot(step as u32, &mut snapshot);
-        let known = match options.forecaster {
-            ForecasterKind::Persistence => None,
-            ForecasterKind::Perfect => Some(future(&simulator)),
+        let known = match options.foresight {
+            Foresight::Forecaster(_) => None,
+            Foresight::Perfect => Some(future(&simulator)),
         };
         let decision = controller.decide(&snapshot, known.as_deref(), &mut state)?;
         simulator.apply(&decision)?;
@@ -107,7 +112,7 @@ fn push_rows(
             t_s: snapshot.t_s,
             service: scenario.spec.service[index].name.clone(),
             users_seen: seen.users,
-            forecast: state.forecast[index],
+            forecast: state.forecast.next()[index],
             option: chosen
                 .option
                 .or_else(|| scenario.profiles[index].find(chosen.cpu_m, chosen.concurrency)),

@@ -1,12 +1,13 @@
 //! Figures as SVG and PNG: titled, with units on the axes, in colours that colour-blind readers can
 //! tell apart, legible in print at the width of a page.
 //!
-//! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds. The same input gives
-//! the same bytes.
+//! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds, [`draw_forecast`]
+//! forecasters on a trace. The same input gives the same bytes.
 
 mod axes;
 mod canvas;
 mod comparison;
+mod forecast;
 mod keys;
 mod latency;
 mod style;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 
 use self::canvas::Canvas;
 use super::Comparison;
+use super::forecast::{Forecasts, TraceScores};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::run::Run;
@@ -41,6 +43,20 @@ pub fn draw_timeline(run: &Run, scenario: &Scenario, dir: &Path) -> Result<Vec<P
 /// As [`draw_timeline`].
 pub fn draw_comparison(comparison: &Comparison, dir: &Path) -> Result<Vec<PathBuf>> {
     write(&comparison::draw(comparison), dir, "comparison")
+}
+
+/// Draws forecasters on one trace into `dir`, which is made if need be. Gives the files written:
+/// `forecast-TRACE.svg` and `.png`.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_forecast(
+    forecasts: &[Forecasts<'_>],
+    scores: &TraceScores,
+    dir: &Path,
+) -> Result<Vec<PathBuf>> {
+    let name = format!("forecast-{}", file_name(&scores.name));
+    write(&forecast::draw(forecasts, scores), dir, &name)
 }
 
 fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
