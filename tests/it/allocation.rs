@@ -1,4 +1,4 @@
-//! The hot paths of the simulator do not allocate.
+//! The hot paths of the simulator and of the predictor do not allocate.
 
 #![allow(unsafe_code)]
 
@@ -6,6 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use quotascale::predictor::original::{
+    MinMaxScaler, OriginalPredictor, OriginalWeights, RawTensor,
+};
 use quotascale::scenario::{KpaConfig, Scenario, pods};
 use quotascale::sim::kpa::Autoscaler;
 use quotascale::sim::{Model, Simulator, Start};
@@ -103,5 +106,19 @@ fn the_autoscaler_does_not_allocate() {
         autoscaler.record_run(1000, 500, 20.0);
         autoscaler.record(1700, 1.0);
     });
+    assert_eq!(count, 0);
+}
+
+#[test]
+fn forecasts_after_the_first_do_not_allocate() {
+    let weights = OriginalWeights::build("here", 20, |_, shape| {
+        let values = vec![0.1; shape.iter().product()];
+        Ok(RawTensor { place: String::new(), shape: shape.to_vec(), values })
+    });
+    let scaler = MinMaxScaler::new("here", 8.0, 100.0).unwrap();
+    let predictor = OriginalPredictor::new(scaler, &weights.unwrap());
+    let history = [34.0, 5.0, 70.0, 12.0, 12.0, 44.0, 19.0, 28.0];
+    let first = predictor.forecast(&history);
+    let count = allocations(|| assert_eq!(predictor.forecast(&history), first));
     assert_eq!(count, 0);
 }

@@ -1,4 +1,5 @@
 //! The original predictor: what Keras says of the same windows, layer by layer where it is known.
+#![cfg(feature = "keras-import")]
 
 use std::fs;
 use std::path::Path;

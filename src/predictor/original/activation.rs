@@ -8,7 +8,7 @@ use std::f32::consts::LOG2_E;
 /// Adding it rounds a small number to a whole one, which then stands in the lowest bits.
 const ROUNDING: f32 = 12_582_912.0;
 /// ln 2 in two parts: the first has so few digits that its product with a small whole number is exact.
-const LN2_HIGH: f32 = 0.693_359_375;
+const LN2_HIGH: f32 = 355.0 / 512.0;
 const LN2_LOW: f32 = -2.121_944_4e-4;
 /// (exp(r) - 1 - r) / r² for |r| <= ln 2 / 2, from the highest power down.
 const POLYNOMIAL: [f32; 6] =

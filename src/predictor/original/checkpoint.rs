@@ -89,7 +89,7 @@ impl OriginalCheckpoint {
     /// [`Error::Input`] when `path` cannot be written or holds something else, [`Error::Io`] when
     /// writing fails.
     pub fn save(&self, path: &Path, force: bool) -> Result<()> {
-        let occupied = self.is_occupied(path, force)?;
+        let occupied = self.occupied_by(path, force)?;
         if occupied == Occupied::BySame {
             return Ok(());
         }
@@ -142,7 +142,7 @@ impl OriginalCheckpoint {
     }
 
     /// What is at `path` now.
-    fn is_occupied(&self, path: &Path, force: bool) -> Result<Occupied> {
+    fn occupied_by(&self, path: &Path, force: bool) -> Result<Occupied> {
         let entries = match fs::read_dir(path) {
             Ok(mut entries) => entries.next(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,

@@ -1,6 +1,6 @@
 //! The original traffic predictor, exactly: seven past values of one service's users give the next.
 //!
-//! One scaler and one small network serve all services. Files come from Keras ([`keras_h5`]) or from
+//! One scaler and one small network serve all services. Files come from Keras (`keras_h5`) or from
 //! our own folder ([`checkpoint`]); prediction is plain f32 arithmetic, the same on every machine.
 //! No value is clipped, as in the original: forecasts can be negative or beyond all that was seen.
 
