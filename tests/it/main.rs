@@ -3,6 +3,8 @@
 mod allocation;
 mod disk_full;
 mod evaluate_cli;
+mod nn_lstm;
+mod nn_predictor_golden;
 mod paper_env;
 mod replay_kpa;
 mod scenario_cli;
