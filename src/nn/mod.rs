@@ -17,7 +17,7 @@
 
 mod adam;
 mod bilstm;
-
+pub mod checkpoint;
 mod dense;
 mod gates;
 pub mod init;
@@ -32,7 +32,7 @@ mod storage;
 
 pub use adam::{Adam, AdamConfig, Clip, EpsilonForm, GradientNorms};
 pub use bilstm::{BiLstm, Returns};
-
+pub use checkpoint::{Checkpoint, Metadata};
 pub use dense::{Dense, Mlp, MlpScratch};
 pub use lstm::{Lstm, LstmOutput, LstmScratch, LstmState, SequenceOptions};
 pub use params::{DenseInit, ParamStore, TensorFile, TensorValues};

@@ -4,6 +4,8 @@ mod allocation;
 mod disk_full;
 mod documents;
 mod evaluate_cli;
+mod nn_lstm;
+mod nn_predictor_golden;
 mod paper_env;
 mod predictor;
 mod predictor_damage;
