@@ -4,6 +4,7 @@ mod allocation;
 mod disk_full;
 mod evaluate_cli;
 mod paper_env;
+mod predictor_evaluate;
 mod replay_kpa;
 mod scenario_cli;
 mod scenario_example;
