@@ -95,14 +95,62 @@ impl Controller {
 
 /// Adds to the reason where the latest users stand in for a forecast.
 fn say_what_stands_in(forecaster: &str, forecast: &Forecast, decision: &mut Decision) {
-    for service in 0..decision.services.len() {
-        if forecast.by_persistence(service) {
-            let separator = if decision.reason.is_empty() { "" } else { "; " };
+    let services = decision.services.len();
+    let stands_in = |service: &usize| forecast.by_persistence(*service);
+    if !(0..services).any(|service| stands_in(&service)) {
+        return;
+    }
+    if !decision.reason.is_empty() {
+        decision.reason.push_str("; ");
+    }
+    decision.reason.push_str("forecast by persistence");
+    if !(0..services).all(|service| stands_in(&service)) {
+        for service in (0..services).filter(stands_in) {
             // Writing to a string does not fail.
-            let _ = write!(
-                decision.reason,
-                "{separator}forecast: service {service} by persistence, too few rows for {forecaster}"
+            let _ = write!(decision.reason, ", service {service}");
+        }
+    }
+    let _ = write!(decision.reason, ": too few rows for {forecaster}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Hybrid;
+    use crate::predictor::MovingAverage;
+    use crate::snapshot::ServiceSnapshot;
+
+    #[test]
+    fn a_short_history_is_said_and_a_restored_state_decides_alike() {
+        let mut scenario = Scenario::load("paper-knative", &[]).unwrap();
+        scenario.spec.service[1].history_users.clear();
+        let policy = Arc::new(Hybrid::new(&scenario.profiles, &[1200.0; 3], 0.7));
+        let controller = Controller::new(&scenario, policy, Arc::new(MovingAverage::new(3)));
+        let mut state = controller.start(PolicyState::None);
+        let seen = ServiceSnapshot { users: 12.0, ..ServiceSnapshot::default() };
+        let snapshot = Snapshot { services: vec![seen; 3], ..Snapshot::default() };
+        let decision = controller.decide(&snapshot, None, &mut state).unwrap();
+        assert!(
+            decision
+                .reason
+                .ends_with("; forecast by persistence, service 1: too few rows for moving-average"),
+            "{}",
+            decision.reason
+        );
+        assert_eq!(
+            state.forecast.next(),
+            [(47.0 + 44.0 + 12.0) / 3.0, 12.0, (12.0 + 18.0 + 12.0) / 3.0]
+        );
+        let saved = serde_json::to_string(&state).unwrap();
+        let mut restored: ControllerState = serde_json::from_str(&saved).unwrap();
+        for _ in 0..3 {
+            assert_eq!(
+                controller.decide(&snapshot, None, &mut state).unwrap(),
+                controller.decide(&snapshot, None, &mut restored).unwrap()
             );
         }
+        let known = controller.decide(&snapshot, Some(&[5.0; 3]), &mut state).unwrap();
+        assert!(!known.reason.contains("persistence"));
+        assert_eq!(state.forecast.next(), [5.0; 3]);
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use quotascale::predictor::original::{
     MinMaxScaler, OriginalPredictor, OriginalWeights, RawTensor,
 };
+use quotascale::predictor::{Baseline, Forecast, Training};
 use quotascale::scenario::{KpaConfig, Scenario, pods};
 use quotascale::sim::kpa::Autoscaler;
 use quotascale::sim::{Model, Simulator, Start};
@@ -121,4 +122,22 @@ fn forecasts_after_the_first_do_not_allocate() {
     let first = predictor.forecast(&history);
     let count = allocations(|| assert_eq!(predictor.forecast(&history), first));
     assert_eq!(count, 0);
+}
+
+#[test]
+fn observing_and_forecasting_do_not_allocate() {
+    let rows: Vec<f64> = (0..200).map(|row| f64::from(row * row % 37)).collect();
+    for baseline in Baseline::ALL {
+        let model = baseline.fit(&vec![Training::of(&rows, 24); 3]);
+        let mut state = model.start(&[&rows[..5], &rows[..90], &[]]);
+        let mut forecast = Forecast::default();
+        model.forecast(&state, 4, &mut forecast);
+        let count = allocations(|| {
+            for row in &rows {
+                model.observe(&mut [*row, row + 1.0, f64::NAN].into_iter(), &mut state);
+                model.forecast(&state, 4, &mut forecast);
+            }
+        });
+        assert_eq!(count, 0, "{baseline}");
+    }
 }

@@ -9,6 +9,7 @@ mod nn_predictor_golden;
 mod paper_env;
 mod predictor;
 mod predictor_damage;
+mod predictor_evaluate;
 mod reference;
 mod replay_kpa;
 mod scenario_cli;

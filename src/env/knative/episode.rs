@@ -58,6 +58,7 @@ pub fn run_episode(
     let episode = Episode { scenario, traffic, seed };
     let mut state = controller.start(policy.start(&episode)?);
     let mut rows = Vec::new();
+    let mut stood_in = 0;
     let mut snapshot = Snapshot::default();
     for (step, &time) in decides_at.iter().enumerate() {
         simulator.advance(time);
@@ -68,10 +69,20 @@ pub fn run_episode(
         };
         let decision = controller.decide(&snapshot, known.as_deref(), &mut state)?;
         simulator.apply(&decision)?;
+        let services = 0..scenario.spec.service.len();
+        stood_in += services.filter(|&service| state.forecast.by_persistence(service)).count();
         push_rows(scenario, &snapshot, &state, &decision, &mut rows);
     }
     simulator.advance(model.duration_s);
-    Ok(finish(scenario, policy.name(), seed, simulator, &instants, rows))
+    let forecasts = rows.len();
+    let mut run = finish(scenario, policy.name(), seed, simulator, &instants, rows);
+    if let (1.., Foresight::Forecaster(forecaster)) = (stood_in, &options.foresight) {
+        run.summary.warnings.push(format!(
+            "{stood_in} of {forecasts} forecasts are by persistence: too few rows for {}",
+            forecaster.name()
+        ));
+    }
+    Ok(run)
 }
 
 /// Users of each service at the end of the next stage's ramp.

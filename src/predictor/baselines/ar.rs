@@ -1,16 +1,21 @@
 //! A line through the last rows: the linear autoregression of order 7.
 //!
 //! Coefficients and intercept are fitted by least squares on every window of 7 rows and the row after
-//! it. Further rows ahead are forecast one by one, each from the forecasts before it.
+//! it. Further rows ahead are forecast one by one, each from the forecasts before it. Fewer windows
+//! than twice the coefficients would be fitted to the last bit and forecast nothing: then there is no
+//! line, and the latest users stand in.
 
 use super::least_squares::least_squares;
 use super::{Training, WINDOW};
 use crate::predictor::forecaster::{Answer, Band, Forecaster, SeriesState};
 
+/// Windows that a line needs: twice its coefficients.
+const LEAST_WINDOWS: usize = 2 * (WINDOW + 1);
+
 /// A line through the last 7 rows, for each service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Ar {
-    /// One a service, or one for all; `None` where there was not one window to fit on.
+    /// One a service, or one for all; `None` where there were too few windows to fit on.
     lines: Vec<Option<Line>>,
 }
 
@@ -41,6 +46,9 @@ impl Line {
                 stretch.users.windows(WINDOW + 1).map(|rows| (&rows[..WINDOW], rows[WINDOW]))
             })
         };
+        if rows().count() < LEAST_WINDOWS {
+            return None;
+        }
         let (slopes, intercept) = least_squares(WINDOW, rows)?;
         Some(Self { slopes: slopes.try_into().ok()?, intercept })
     }
@@ -118,7 +126,8 @@ mod tests {
         for (got, want) in periodic.users(0).iter().zip([0.0, 1.0, 0.0, 1.0]) {
             assert!((got - want).abs() < 1e-3, "{got}");
         }
-        for (rows, past) in [(&[3.0; 7][..], &[8.0; 9][..]), (&[3.0; 40], &[8.0; 6]), (&[], &[8.0])]
+        for (rows, past) in
+            [(&[3.0; 22][..], &[8.0; 9][..]), (&[3.0; 40], &[8.0; 6]), (&[], &[8.0])]
         {
             let short = forecast(rows, past, 1);
             assert_eq!(short.next(), [8.0]);
