@@ -160,17 +160,18 @@ fn draw_lines(
         outline.extend(edge(0).collect::<Vec<_>>().into_iter().rev());
         canvas.polygon(outline, band_colour());
     }
-    let lines: [(fn(&Prediction) -> f64, Colour, f64); 2] = [
-        (|prediction| prediction.actual, INK, 1.25),
-        (|prediction| prediction.users, VERMILION, LINE_WIDTH),
-    ];
-    for (of, colour, width) in lines {
+    let came = Stroke::solid(INK, 1.25);
+    let expected = Stroke::solid(VERMILION, LINE_WIDTH);
+    for (is_forecast, stroke) in [(false, came), (true, expected)] {
         for piece in pieces() {
             let points: Vec<Point> = piece
                 .iter()
-                .map(|prediction| panel.at(time(prediction.row), of(prediction)))
+                .map(|prediction| {
+                    let users = if is_forecast { prediction.users } else { prediction.actual };
+                    panel.at(time(prediction.row), users)
+                })
                 .collect();
-            canvas.line(&points, Stroke::solid(colour, width));
+            canvas.line(&points, stroke);
         }
     }
 }
