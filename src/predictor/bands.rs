@@ -141,7 +141,7 @@ mod tests {
             row_s: 120.0,
             masked: vec![false; users.len()],
             users,
-            times: Vec::new(),
+            ..Series::default()
         }
     }
 

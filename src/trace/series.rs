@@ -28,6 +28,8 @@ const USERS: &str = "users";
 pub struct Series {
     /// The file's name without its ending; with the column where a file gives several series.
     pub name: String,
+    /// What the values count: `users`, or the column's name where a plain file counts something else.
+    pub unit: String,
     /// Length of a row, seconds.
     pub row_s: f64,
     /// One value a row; not a number in a masked row that has none.
@@ -157,6 +159,7 @@ fn from_trace(file: &str, stem: &str, name: &str, rule: &SeriesRule) -> Result<V
             (0..users.len()).map(|row| rule.masks.iter().any(|mask| mask.covers(row, None)));
         Ok(Series {
             name: if several { format!("{stem}/{}", service.service) } else { stem.to_owned() },
+            unit: USERS.to_owned(),
             row_s: f64::from(row_s),
             masked: masked.collect(),
             users,
@@ -195,6 +198,8 @@ fn from_table(file: &str, stem: &str, text: &str, rule: &SeriesRule) -> Result<V
     let times: Vec<String> = rows.times.into_iter().map(|(_, text)| text).collect();
     let several = names.len() > 1;
     let series = names.into_iter().zip(rows.users).map(|(name, users)| Series {
+        // Without times the columns are services, as in the interval form.
+        unit: if time.is_some() { name.clone() } else { USERS.to_owned() },
         name: if several { format!("{stem}/{name}") } else { stem.to_owned() },
         row_s: row_s.unwrap_or(f64::from(rule.row_s)),
         users,
@@ -388,7 +393,9 @@ mod tests {
         assert_eq!((series.name.as_str(), series.row_s), ("t", 120.0));
         assert_eq!(series.users, [9.0, 8.0]);
         assert_eq!(series.times[1], "1998-06-28T08:02Z");
-        assert_eq!(read(plain, &["requests_2min"], &[]).unwrap()[0].users, [15473.0, 1.0]);
+        assert_eq!(series.unit, "users");
+        let requests = &read(plain, &["requests_2min"], &[]).unwrap()[0];
+        assert_eq!((requests.unit.as_str(), requests.users[0]), ("requests_2min", 15473.0));
 
         let intervals = read("house,senti\n1,2\n3,4\n", &[], &[]).unwrap();
         assert_eq!(
