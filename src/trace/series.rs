@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
-use csv::StringRecord;
+use ::csv::StringRecord;
 
 use super::counts::{names_time, read_time};
-use super::csv::{Form, form_of, no_rows, read_users};
+use super::csv::{self, Form, form_of, no_rows, read_users};
 use super::table::Table;
 use super::time::parse_iso;
 use super::{MAX_ROWS, Trace, builtin};
@@ -116,14 +116,28 @@ impl Series {
         let is_builtin = builtin::find(builtin_name).is_some() && !path.exists();
         let bare_name = !name_or_path.contains(['/', '\\', '.']) && !path.exists();
         if is_builtin || bare_name {
-            return from_trace(name_or_path, builtin_name, name_or_path, rule);
+            let columns: Vec<&str> = rule.columns.iter().map(String::as_str).collect();
+            let trace = Trace::load(name_or_path, rule.row_s, &columns)?;
+            // One column of it is named as it was asked for.
+            let name = if trace.services.len() > 1 { builtin_name } else { name_or_path };
+            return from_trace(name_or_path, name, &trace, rule);
         }
-        let text = read_input(path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        if form_of(name_or_path, &text)? == Form::Stages {
-            return from_trace(name_or_path, &stem, name_or_path, rule);
+        Self::read(name_or_path, &stem, &read_input(path)?, rule)
+    }
+
+    /// Reads the series of the CSV text of `file`, called `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(file: &str, name: &str, text: &str, rule: &SeriesRule) -> Result<Vec<Self>> {
+        match form_of(file, text)? {
+            Form::Stages => {
+                let columns: Vec<&str> = rule.columns.iter().map(String::as_str).collect();
+                from_trace(file, name, &csv::read(file, text, rule.row_s, &columns)?, rule)
+            }
+            Form::Interval => from_table(file, name, text, rule),
         }
-        from_table(name_or_path, &stem, &text, rule)
     }
 
     /// How many rows there are.
@@ -138,9 +152,7 @@ impl Series {
 }
 
 /// Series of a trace whose stages are equally long.
-fn from_trace(file: &str, stem: &str, name: &str, rule: &SeriesRule) -> Result<Vec<Series>> {
-    let columns: Vec<&str> = rule.columns.iter().map(String::as_str).collect();
-    let trace = Trace::load(name, rule.row_s, &columns)?;
+fn from_trace(file: &str, stem: &str, trace: &Trace, rule: &SeriesRule) -> Result<Vec<Series>> {
     let several = trace.services.len() > 1;
     let series = trace.services.iter().map(|service| {
         let row_s = service.stages.first().map_or(0, |stage| stage.duration_s);
@@ -379,10 +391,7 @@ mod tests {
     }
 
     fn read(text: &str, columns: &[&str], masks: &[&str]) -> Result<Vec<Series>> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("t.csv");
-        std::fs::write(&file, text).unwrap();
-        Series::load(file.to_str().unwrap(), &rule(columns, masks))
+        Series::read("t.csv", "t", text, &rule(columns, masks))
     }
 
     #[test]
@@ -409,7 +418,7 @@ mod tests {
         assert!(unequal.to_string().contains("stages of 9 s and of 8 s"), "{unequal}");
 
         let builtin = Series::load("paper/house", &rule(&[], &[])).unwrap();
-        assert_eq!((builtin.len(), builtin[0].len()), (1, 20));
+        assert_eq!((builtin[0].name.as_str(), builtin[0].len()), ("paper/house", 20));
         assert_eq!(Series::load("paper", &rule(&[], &[])).unwrap()[2].name, "paper/numbr");
         let error = Series::load("papr", &rule(&[], &[])).unwrap_err();
         assert!(error.to_string().contains("did you mean `paper`?"), "{error}");

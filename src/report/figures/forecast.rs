@@ -65,8 +65,8 @@ pub fn draw(forecasts: &[Forecasts<'_>], scores: &TraceScores) -> Canvas {
         panel.draw_grid(&mut canvas);
         draw_lines(&mut canvas, &panel, line, &time);
         panel.draw_frame(&mut canvas);
-        let unit = fit(&model.series.unit, TEXT_SIZE, false, PANEL_HEIGHT);
-        panel.draw_y_labels(&mut canvas, &unit, LABEL_GAP);
+        let counted = fit(&model.series.unit, TEXT_SIZE, false, PANEL_HEIGHT);
+        panel.draw_y_labels(&mut canvas, &counted, LABEL_GAP);
         let look = TextLook::new(HEADING_SIZE, INK, Align::Left).bold();
         let name = fit(model.model, HEADING_SIZE, true, 400.0);
         canvas.text((LEFT, top - 10.0), name, look);
