@@ -216,7 +216,7 @@ mod tests {
             row_s: 120.0,
             users: users.to_vec(),
             masked: (0..users.len()).map(|row| masked.contains(&row)).collect(),
-            times: Vec::new(),
+            ..Series::default()
         }
     }
 

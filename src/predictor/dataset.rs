@@ -298,7 +298,7 @@ mod tests {
             row_s: 120.0,
             users: users.to_vec(),
             masked: users.iter().map(|users| users.is_nan()).collect(),
-            times: Vec::new(),
+            ..Series::default()
         }
     }
 

@@ -177,6 +177,15 @@ pub trait Forecaster: Send + Sync {
         ForecasterState { services }
     }
 
+    /// Whether a saved state is this model's, of so many services.
+    fn accepts(&self, state: &ForecasterState, services: usize) -> bool {
+        state.services.len() == services
+            && state.services.iter().enumerate().all(|(service, series)| {
+                series.carried.len() == self.carried(service).len()
+                    && series.recent.iter().chain(&series.carried).all(|value| value.is_finite())
+            })
+    }
+
     /// Takes in one row of one service.
     fn take_in(&self, service: usize, users: f64, memory: usize, series: &mut SeriesState) {
         let row = series.clock;
@@ -228,7 +237,7 @@ fn at_least_none(users: &mut [f64]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::predictor::{MovingAverage, Persistence};
+    use crate::predictor::{HoltWinters, MovingAverage, Persistence, Training};
 
     #[test]
     fn a_short_history_is_answered_by_persistence_and_said() {
@@ -260,6 +269,9 @@ mod tests {
         let text = serde_json::to_string(&state).unwrap();
         let mut restored: ForecasterState = serde_json::from_str(&text).unwrap();
         assert_eq!(restored, state);
+        assert!(model.accepts(&restored, 1) && !model.accepts(&restored, 3));
+        let fitted = HoltWinters::fit(&[Training::of(&[1.0; 20], 1)]);
+        assert!(!fitted.accepts(&restored, 1));
         for state in [&mut state, &mut restored] {
             model.observe(&mut [5.0].into_iter(), state);
         }

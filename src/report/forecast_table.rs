@@ -18,7 +18,9 @@ pub fn render(report: &ForecastReport, style: TableStyle) -> String {
         1 => "one row ahead".to_owned(),
         horizon => format!("over 1 to {horizon} rows ahead"),
     };
-    text.push_str(&format!("errors in users, {ahead}; {BEST} best of its column\n"));
+    text.push_str(&format!(
+        "errors in users (or what the column counts), {ahead}; {BEST} best of its column\n"
+    ));
     text.push_str(
         "MASE: MAE over the mean change from row to row before the test; pinball: mean over the \
          quantiles 0.1, 0.5, 0.9\n",

@@ -200,6 +200,11 @@ mod tests {
             let _ = locust_history::import("t", &text, "house", Some(7));
             let rule = counts::CountsRule { gaps: counts::Gaps::Hold, ..counts::CountsRule::default() };
             let _ = counts::import("t", &text, &rule);
+            let masks = vec![series::Mask::Rows(1..3), "1995-08-01T14:53..2030-08-03T04:36".parse().unwrap()];
+            let masked = series::SeriesRule { columns: Vec::new(), masks, row_s: 60 };
+            let plain = series::SeriesRule { masks: Vec::new(), ..masked.clone() };
+            let _ = series::Series::read("t", "t", &text, &masked);
+            let _ = series::Series::read("t", "t", &text, &plain);
         }
     }
 }

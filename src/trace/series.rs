@@ -11,10 +11,10 @@ use std::ops::Range;
 use std::path::Path;
 use std::str::FromStr;
 
-use csv::StringRecord;
+use ::csv::StringRecord;
 
 use super::counts::{names_time, read_time};
-use super::csv::{Form, form_of, no_rows, read_users};
+use super::csv::{self, Form, form_of, no_rows, read_users};
 use super::table::Table;
 use super::time::parse_iso;
 use super::{MAX_ROWS, Trace, builtin};
@@ -28,6 +28,8 @@ const USERS: &str = "users";
 pub struct Series {
     /// The file's name without its ending; with the column where a file gives several series.
     pub name: String,
+    /// What the values count: `users`, or the column's name where a plain file counts something else.
+    pub unit: String,
     /// Length of a row, seconds.
     pub row_s: f64,
     /// One value a row; not a number in a masked row that has none.
@@ -114,14 +116,28 @@ impl Series {
         let is_builtin = builtin::find(builtin_name).is_some() && !path.exists();
         let bare_name = !name_or_path.contains(['/', '\\', '.']) && !path.exists();
         if is_builtin || bare_name {
-            return from_trace(name_or_path, builtin_name, name_or_path, rule);
+            let columns: Vec<&str> = rule.columns.iter().map(String::as_str).collect();
+            let trace = Trace::load(name_or_path, rule.row_s, &columns)?;
+            // One column of it is named as it was asked for.
+            let name = if trace.services.len() > 1 { builtin_name } else { name_or_path };
+            return from_trace(name_or_path, name, &trace, rule);
         }
-        let text = read_input(path)?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        if form_of(name_or_path, &text)? == Form::Stages {
-            return from_trace(name_or_path, &stem, name_or_path, rule);
+        Self::read(name_or_path, &stem, &read_input(path)?, rule)
+    }
+
+    /// Reads the series of the CSV text of `file`, called `name`.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn read(file: &str, name: &str, text: &str, rule: &SeriesRule) -> Result<Vec<Self>> {
+        match form_of(file, text)? {
+            Form::Stages => {
+                let columns: Vec<&str> = rule.columns.iter().map(String::as_str).collect();
+                from_trace(file, name, &csv::read(file, text, rule.row_s, &columns)?, rule)
+            }
+            Form::Interval => from_table(file, name, text, rule),
         }
-        from_table(name_or_path, &stem, &text, rule)
     }
 
     /// How many rows there are.
@@ -136,9 +152,7 @@ impl Series {
 }
 
 /// Series of a trace whose stages are equally long.
-fn from_trace(file: &str, stem: &str, name: &str, rule: &SeriesRule) -> Result<Vec<Series>> {
-    let columns: Vec<&str> = rule.columns.iter().map(String::as_str).collect();
-    let trace = Trace::load(name, rule.row_s, &columns)?;
+fn from_trace(file: &str, stem: &str, trace: &Trace, rule: &SeriesRule) -> Result<Vec<Series>> {
     let several = trace.services.len() > 1;
     let series = trace.services.iter().map(|service| {
         let row_s = service.stages.first().map_or(0, |stage| stage.duration_s);
@@ -157,6 +171,7 @@ fn from_trace(file: &str, stem: &str, name: &str, rule: &SeriesRule) -> Result<V
             (0..users.len()).map(|row| rule.masks.iter().any(|mask| mask.covers(row, None)));
         Ok(Series {
             name: if several { format!("{stem}/{}", service.service) } else { stem.to_owned() },
+            unit: USERS.to_owned(),
             row_s: f64::from(row_s),
             masked: masked.collect(),
             users,
@@ -195,6 +210,8 @@ fn from_table(file: &str, stem: &str, text: &str, rule: &SeriesRule) -> Result<V
     let times: Vec<String> = rows.times.into_iter().map(|(_, text)| text).collect();
     let several = names.len() > 1;
     let series = names.into_iter().zip(rows.users).map(|(name, users)| Series {
+        // Without times the columns are services, as in the interval form.
+        unit: if time.is_some() { name.clone() } else { USERS.to_owned() },
         name: if several { format!("{stem}/{name}") } else { stem.to_owned() },
         row_s: row_s.unwrap_or(f64::from(rule.row_s)),
         users,
@@ -374,10 +391,7 @@ mod tests {
     }
 
     fn read(text: &str, columns: &[&str], masks: &[&str]) -> Result<Vec<Series>> {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("t.csv");
-        std::fs::write(&file, text).unwrap();
-        Series::load(file.to_str().unwrap(), &rule(columns, masks))
+        Series::read("t.csv", "t", text, &rule(columns, masks))
     }
 
     #[test]
@@ -388,7 +402,9 @@ mod tests {
         assert_eq!((series.name.as_str(), series.row_s), ("t", 120.0));
         assert_eq!(series.users, [9.0, 8.0]);
         assert_eq!(series.times[1], "1998-06-28T08:02Z");
-        assert_eq!(read(plain, &["requests_2min"], &[]).unwrap()[0].users, [15473.0, 1.0]);
+        assert_eq!(series.unit, "users");
+        let requests = &read(plain, &["requests_2min"], &[]).unwrap()[0];
+        assert_eq!((requests.unit.as_str(), requests.users[0]), ("requests_2min", 15473.0));
 
         let intervals = read("house,senti\n1,2\n3,4\n", &[], &[]).unwrap();
         assert_eq!(
@@ -402,7 +418,7 @@ mod tests {
         assert!(unequal.to_string().contains("stages of 9 s and of 8 s"), "{unequal}");
 
         let builtin = Series::load("paper/house", &rule(&[], &[])).unwrap();
-        assert_eq!((builtin.len(), builtin[0].len()), (1, 20));
+        assert_eq!((builtin[0].name.as_str(), builtin[0].len()), ("paper/house", 20));
         assert_eq!(Series::load("paper", &rule(&[], &[])).unwrap()[2].name, "paper/numbr");
         let error = Series::load("papr", &rule(&[], &[])).unwrap_err();
         assert!(error.to_string().contains("did you mean `paper`?"), "{error}");

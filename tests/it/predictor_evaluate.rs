@@ -100,6 +100,10 @@ fn shapes_files_and_going_on() {
     ] {
         assert!(out.join(file).exists(), "{file}");
     }
+    let figure = fs::read_to_string(out.join("figures/forecast-diurnal-house.svg")).unwrap();
+    for text in ["Forecasts on diurnal/house", "test part, min", "users", "holt-winters", "MAE"] {
+        assert!(figure.contains(text), "{text}");
+    }
     // Errors that stand in the table are those of the forecasts that stand beside it.
     let mut predictions = csv::Reader::from_path(out.join("predictions.csv")).unwrap();
     let errors: Vec<f64> = predictions

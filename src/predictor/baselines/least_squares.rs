@@ -71,8 +71,7 @@ fn solve(normal: &[f64], inputs: usize, ridge: f64) -> Option<Vec<f64>> {
                 sum -= factor[row * inputs + k] * factor[column * inputs + k];
             }
             if row == column {
-                // Also false for what is not a number.
-                if !(sum > whole * LEAST_PIVOT) {
+                if sum.is_nan() || sum <= whole * LEAST_PIVOT {
                     return None;
                 }
                 factor[row * inputs + row] = sum.sqrt();

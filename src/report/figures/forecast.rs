@@ -1,5 +1,5 @@
 //! Forecasts of one trace: what was expected one row ahead and what came, a panel a model, over the
-//! stretch of the test part that has the most users in its middle.
+//! stretch of the test part that has its peak in the middle.
 
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, fit};
@@ -65,7 +65,8 @@ pub fn draw(forecasts: &[Forecasts<'_>], scores: &TraceScores) -> Canvas {
         panel.draw_grid(&mut canvas);
         draw_lines(&mut canvas, &panel, line, &time);
         panel.draw_frame(&mut canvas);
-        panel.draw_y_labels(&mut canvas, "users", LABEL_GAP);
+        let counted = fit(&model.series.unit, TEXT_SIZE, false, PANEL_HEIGHT);
+        panel.draw_y_labels(&mut canvas, &counted, LABEL_GAP);
         let look = TextLook::new(HEADING_SIZE, INK, Align::Left).bold();
         let name = fit(model.model, HEADING_SIZE, true, 400.0);
         canvas.text((LEFT, top - 10.0), name, look);
@@ -99,7 +100,7 @@ fn draw_titles(canvas: &mut Canvas, scores: &TraceScores, rows: (usize, usize), 
     canvas.text((LEFT, 22.0), fit(&title, TITLE_SIZE, true, width), look);
     let look = TextLook::new(TEXT_SIZE, SOFT_INK, Align::Left);
     let text = format!(
-        "one row of {} s ahead · rows {} to {} of {}, around the most users of the test part",
+        "one row of {} s ahead · rows {} to {} of {}, around the peak of the test part",
         mean_text(row_s, None, 1.0),
         rows.0,
         rows.1,
@@ -160,17 +161,18 @@ fn draw_lines(
         outline.extend(edge(0).collect::<Vec<_>>().into_iter().rev());
         canvas.polygon(outline, band_colour());
     }
-    let lines: [(fn(&Prediction) -> f64, Colour, f64); 2] = [
-        (|prediction| prediction.actual, INK, 1.25),
-        (|prediction| prediction.users, VERMILION, LINE_WIDTH),
-    ];
-    for (of, colour, width) in lines {
+    let came = Stroke::solid(INK, 1.25);
+    let expected = Stroke::solid(VERMILION, LINE_WIDTH);
+    for (is_forecast, stroke) in [(false, came), (true, expected)] {
         for piece in pieces() {
             let points: Vec<Point> = piece
                 .iter()
-                .map(|prediction| panel.at(time(prediction.row), of(prediction)))
+                .map(|prediction| {
+                    let users = if is_forecast { prediction.users } else { prediction.actual };
+                    panel.at(time(prediction.row), users)
+                })
                 .collect();
-            canvas.line(&points, Stroke::solid(colour, width));
+            canvas.line(&points, stroke);
         }
     }
 }
