@@ -2,7 +2,7 @@
 
 use crate::scenario::spec::{RewardKind, RewardLatency, RewardSpec};
 use crate::scenario::{Profile, Scenario};
-use crate::sim::Stage;
+use crate::sim::{Simulator, Stage};
 
 /// The reward of a scenario, ready to be applied to measured stages.
 #[derive(Clone, Debug)]
@@ -27,7 +27,12 @@ impl StageReward {
         }
     }
 
-    /// The reward of a stage.
+    /// The reward of the stage from `from` to `to`, which `simulator` has passed.
+    pub fn measure(&self, simulator: &Simulator, from: u32, to: u32) -> f64 {
+        self.of(&simulator.stage(from, to, self.kind == RewardKind::Paper))
+    }
+
+    /// The reward of a stage; the `paper` formula needs its latencies.
     pub fn of(&self, stage: &Stage) -> f64 {
         let reward = match self.kind {
             RewardKind::Slo => self.slo(stage),

@@ -31,7 +31,7 @@ pub struct Stage {
     pub over_quota_cpu_seconds: f64,
     /// CPU allocated at the end, millicores.
     pub cpu_at_end_m: u64,
-    /// p95 of each service, ms; `None` without completions.
+    /// p95 of each service, ms; `None` without completions. Empty where it was not asked for.
     pub p95_ms: Vec<Option<f64>>,
     /// Option that serves at the end, by service; `None` when cpu and concurrency are no option's.
     pub options: Vec<Option<u32>>,
@@ -88,8 +88,9 @@ impl Simulator {
         edges.windows(2).map(|pair| (pair[0], pair[1])).collect()
     }
 
-    /// What was measured in [from, to), both of them edges that have been passed.
-    pub fn stage(&self, from: u32, to: u32) -> Stage {
+    /// What was measured in [from, to), both of them edges that have been passed. The p95 of the services
+    /// takes several times as long as all the rest: without `latency` it is left out.
+    pub fn stage(&self, from: u32, to: u32, latency: bool) -> Stage {
         let (services, total) = self.measured(from, to);
         let mut stage = Stage { from_s: from, to_s: to, ..Stage::default() };
         let mut components = Vec::new();
@@ -98,11 +99,13 @@ impl Simulator {
             stage.violations += over;
             stage.requests += all;
             stage.user_seconds += service.requests.user_seconds;
-            stage.p95_ms.push(service.requests.p95_ms(
-                &model.curves,
-                self.model.shape,
-                &mut components,
-            ));
+            if latency {
+                stage.p95_ms.push(service.requests.p95_ms(
+                    &model.curves,
+                    self.model.shape,
+                    &mut components,
+                ));
+            }
             stage.options.push(service.cell.option_at_end);
         }
         stage.cpu_seconds = total.cpu_milli_seconds / MILLI;

@@ -69,6 +69,10 @@ pub(super) struct Requests {
     /// (curve, load, completions without a wait).
     pub weights: Vec<(u32, u32, f64)>,
     pub waited: Vec<Waited>,
+    /// Where a (curve, load) stands in `weights`, plus one; 0 = not yet.
+    slots: Vec<u32>,
+    /// Number of curves.
+    curves: usize,
 }
 
 impl Requests {
@@ -81,7 +85,7 @@ impl Requests {
         slo_ms: f64,
         shape: f64,
     ) -> Self {
-        let mut requests = Self::default();
+        let mut requests = Self { curves: curves.len(), ..Self::default() };
         let first = stretches.partition_point(|stretch| stretch.end() <= from);
         for stretch in stretches[first..].iter().take_while(|stretch| stretch.from < to) {
             let ticks = stretch.overlap(from, to);
@@ -118,10 +122,16 @@ impl Requests {
     }
 
     fn add_weight(&mut self, curve: u32, load: u32, weight: f64) {
-        // A cell sees few different loads: a search beats a dense table over all of them.
-        match self.weights.iter_mut().find(|entry| (entry.0, entry.1) == (curve, load)) {
-            Some(entry) => entry.2 += weight,
-            None => self.weights.push((curve, load, weight)),
+        let key = load as usize * self.curves + curve as usize;
+        if key >= self.slots.len() {
+            self.slots.resize(key + 1, 0);
+        }
+        match self.slots[key].checked_sub(1) {
+            Some(slot) => self.weights[slot as usize].2 += weight,
+            None => {
+                self.weights.push((curve, load, weight));
+                self.slots[key] = self.weights.len() as u32;
+            }
         }
     }
 

@@ -147,7 +147,7 @@ fn finish(
     let reward = StageReward::new(scenario);
     let stages = simulator.stages();
     let reward_after = |time: u32| {
-        stage_after(&stages, time).map(|(from, to)| reward.of(&simulator.stage(from, to)))
+        stage_after(&stages, time).map(|(from, to)| reward.measure(&simulator, from, to))
     };
     // The run's reward is taken at the scenario's instants, so that policies compare that decide at
     // other times or never.

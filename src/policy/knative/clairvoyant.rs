@@ -111,7 +111,7 @@ impl Clairvoyant {
         open.retain(|&(from, to)| {
             let over = to <= simulator.now();
             if over {
-                *earned += self.reward.of(&simulator.stage(from, to));
+                *earned += self.reward.measure(simulator, from, to);
             }
             !over
         });
@@ -120,7 +120,7 @@ impl Clairvoyant {
             let mut ahead = plan.simulator.clone();
             ahead.advance(end);
             for &(from, to) in &plan.open {
-                plan.value += self.reward.of(&ahead.stage(from, to));
+                plan.value += self.reward.measure(&ahead, from, to);
             }
         }
         Ok(plan)
