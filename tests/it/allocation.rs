@@ -1,4 +1,4 @@
-//! The hot paths of the simulator do not allocate.
+//! The hot paths of the simulator, and those of an agent that acts, do not allocate.
 
 #![allow(unsafe_code)]
 
@@ -6,6 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use quotascale::nn::init::Kernel;
+use quotascale::nn::{Activation, DenseInit, LstmScratch, LstmState, Mlp, MlpScratch, ParamStore};
+use quotascale::rng::Streams;
 use quotascale::scenario::{KpaConfig, Scenario, pods};
 use quotascale::sim::kpa::Autoscaler;
 use quotascale::sim::{Model, Simulator, Start};
@@ -104,4 +107,26 @@ fn the_autoscaler_does_not_allocate() {
         autoscaler.record(1700, 1.0);
     });
     assert_eq!(count, 0);
+}
+
+#[test]
+fn acting_does_not_allocate_after_its_first_step() {
+    let mut rng = Streams::new(1).open("init");
+    let mut store = ParamStore::new();
+    let body = store.lstm("body", 37, 64, Kernel::Orthogonal, &mut rng).unwrap();
+    let init = DenseInit::Orthogonal(1.0);
+    let layers = [("hidden", [64, 32]), ("head", [32, 11])]
+        .map(|(name, sizes)| store.dense(name, sizes, Activation::Tanh, init, &mut rng).unwrap());
+    let head = Mlp::new(layers.into()).unwrap();
+    for batch in [1, 16] {
+        let (x, mut logits) = (vec![0.3; batch * 37], vec![0.0; batch * 11]);
+        let (mut state, mut scratch) = (LstmState::zero(batch, 64), LstmScratch::default());
+        let mut mlp_scratch = MlpScratch::default();
+        let mut act = || {
+            body.step(&x, &mut state, &mut scratch).unwrap();
+            head.infer(state.h(), &mut logits, &mut mlp_scratch).unwrap();
+        };
+        act();
+        assert_eq!(allocations(|| (0..10).for_each(|_| act())), 0, "{batch} rows");
+    }
 }
