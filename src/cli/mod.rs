@@ -48,6 +48,13 @@ pub struct Cli {
     common: Common,
 }
 
+impl Cli {
+    /// The threads that the user allows, if said.
+    pub fn threads(&self) -> Option<usize> {
+        self.common.threads.map(usize::from)
+    }
+}
+
 /// Options of every verb.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Common {
@@ -94,7 +101,7 @@ enum Verb {
 
 /// Runs the parsed command line and gives the program's exit code.
 pub fn run(cli: Cli) -> ExitCode {
-    let threads = cli.common.threads.map_or(0, usize::from);
+    let threads = cli.threads().unwrap_or(0);
     // Fails only when a pool exists already, as in tests that run two commands in one process.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
     let result = match cli.verb {

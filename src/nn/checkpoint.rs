@@ -118,7 +118,8 @@ impl Checkpoint {
     /// written to, [`Error::Io`] when writing fails; the old checkpoint is still there then.
     pub fn save(&self, folder: &Path) -> Result<()> {
         let places = Places::new(folder)?;
-        if folder.exists() && !folder.join(METADATA).is_file() {
+        let is_empty = || fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_none());
+        if folder.exists() && !folder.join(METADATA).is_file() && !is_empty() {
             return Err(Error::input(
                 folder.display(),
                 "exists and is no checkpoint",
@@ -410,6 +411,8 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("deep/agent");
         assert!(!Checkpoint::exists(&folder));
+        fs::create_dir_all(&folder).unwrap();
+        assert!(!Checkpoint::exists(&folder), "an empty folder is a place, not a checkpoint");
         checkpoint(1).save(&folder).unwrap();
         let layout = json!(["users", "option"]);
         let load = || Checkpoint::load(&folder, &["ppo", "recurrent-ppo"], Some(&layout)).unwrap();

@@ -69,7 +69,8 @@ impl Dense {
         Ok(x.contiguous()?.apply_op3(&self.weights, &self.bias, operation)?)
     }
 
-    /// The same outside candle and without allocation, for acting: `x` [B, I] to `y` [B, O].
+    /// The same outside candle, for acting: `x` [B, I] to `y` [B, O]. Allocates nothing (but what the
+    /// matrix product packs into where B is above 1).
     ///
     /// # Errors
     /// When sizes do not fit or the weights are not f32.

@@ -2,7 +2,9 @@
 //!
 //! Bodies only: `kernel` compiles each for several instruction sets. A row (one sequence of the
 //! batch) is worked through in chunks of [`LANES`] units held in local arrays, whose loops become
-//! vector instructions whatever the number of units; the last chunk is padded.
+//! vector instructions whatever the number of units. The last chunk of a row that is no multiple of
+//! them overlaps the one before: it is computed first, from the same inputs, and so gives the
+//! overlapping units the same values. Rows shorter than a chunk are padded.
 
 use super::real::Real;
 
@@ -63,8 +65,11 @@ pub(super) struct Backward<'a, T> {
     pub dbias: &'a mut [T],
 }
 
+/// The units of one chunk.
+type Chunk<T> = [T; LANES];
+
 #[inline(always)]
-fn load<T: Real>(from: &[T], start: usize, length: usize) -> [T; LANES] {
+fn load<T: Real>(from: &[T], start: usize, length: usize) -> Chunk<T> {
     let mut lanes = [T::ZERO; LANES];
     if length == LANES {
         lanes.copy_from_slice(&from[start..start + LANES]);
@@ -75,12 +80,37 @@ fn load<T: Real>(from: &[T], start: usize, length: usize) -> [T; LANES] {
 }
 
 #[inline(always)]
-fn store<T: Real>(lanes: &[T; LANES], to: &mut [T], start: usize, length: usize) {
+fn store<T: Real>(lanes: &Chunk<T>, to: &mut [T], start: usize, length: usize) {
     if length == LANES {
         to[start..start + LANES].copy_from_slice(lanes);
     } else {
         to[start..start + length].copy_from_slice(&lanes[..length]);
     }
+}
+
+/// The same chunk of each of the four gates.
+#[inline(always)]
+fn load_gates<T: Real>(from: &[T], units: usize, start: usize, length: usize) -> [Chunk<T>; 4] {
+    [
+        load(from, start, length),
+        load(from, units + start, length),
+        load(from, 2 * units + start, length),
+        load(from, 3 * units + start, length),
+    ]
+}
+
+#[inline(always)]
+fn store_gates<T: Real>(
+    gates: &[Chunk<T>; 4],
+    to: &mut [T],
+    units: usize,
+    start: usize,
+    length: usize,
+) {
+    store(&gates[0], to, start, length);
+    store(&gates[1], to, units + start, length);
+    store(&gates[2], to, 2 * units + start, length);
+    store(&gates[3], to, 3 * units + start, length);
 }
 
 /// The body of one step forward.
@@ -94,57 +124,83 @@ pub(super) fn forward<T: Real>(step: Forward<'_, T>) {
         }
         let cells = row * units..(row + 1) * units;
         let c_before = if kind == Row::Reset { step.zeros } else { &step.c_before[cells.clone()] };
-        let gates = &mut step.gates[4 * cells.start..4 * cells.end];
-        let (c, h) = (&mut step.c[cells.clone()], &mut step.h[cells]);
-        let whole = units - units % LANES;
-        let mut start = 0;
-        while start < whole {
-            forward_chunk(units, step.bias, c_before, gates, c, h, start, LANES);
-            start += LANES;
-        }
-        if start < units {
-            forward_chunk(units, step.bias, c_before, gates, c, h, start, units - start);
+        let mut row = ForwardRow {
+            units,
+            bias: step.bias,
+            c_before,
+            gates: &mut step.gates[4 * cells.start..4 * cells.end],
+            c: &mut step.c[cells.clone()],
+            h: &mut step.h[cells],
+        };
+        if units < LANES {
+            let short = row.compute(0, units);
+            row.store(&short, 0, units);
+        } else if units.is_multiple_of(LANES) {
+            row.whole_chunks();
+        } else {
+            let last = row.compute(units - LANES, LANES);
+            row.whole_chunks();
+            row.store(&last, units - LANES, LANES);
         }
     }
 }
 
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one body, inlined twice: whole chunk and rest")]
-fn forward_chunk<T: Real>(
+/// One row of a step forward; the fields of [`Forward`].
+struct ForwardRow<'a, T> {
     units: usize,
-    bias: &[T],
-    c_before: &[T],
-    gates: &mut [T],
-    c: &mut [T],
-    h: &mut [T],
-    start: usize,
-    length: usize,
-) {
-    let mut i = load(gates, start, length);
-    let mut f = load(gates, units + start, length);
-    let mut g = load(gates, 2 * units + start, length);
-    let mut o = load(gates, 3 * units + start, length);
-    let bias_i = load(bias, start, length);
-    let bias_f = load(bias, units + start, length);
-    let bias_g = load(bias, 2 * units + start, length);
-    let bias_o = load(bias, 3 * units + start, length);
-    let before = load(c_before, start, length);
-    let mut after = [T::ZERO; LANES];
-    let mut output = [T::ZERO; LANES];
-    for lane in 0..LANES {
-        i[lane] = (i[lane] + bias_i[lane]).logistic();
-        f[lane] = (f[lane] + bias_f[lane]).logistic();
-        g[lane] = (g[lane] + bias_g[lane]).hyperbolic_tangent();
-        o[lane] = (o[lane] + bias_o[lane]).logistic();
-        after[lane] = f[lane] * before[lane] + i[lane] * g[lane];
-        output[lane] = o[lane] * after[lane].hyperbolic_tangent();
+    bias: &'a [T],
+    c_before: &'a [T],
+    gates: &'a mut [T],
+    c: &'a mut [T],
+    h: &'a mut [T],
+}
+
+/// Activations, cell state and output of a chunk.
+struct ForwardChunk<T> {
+    gates: [Chunk<T>; 4],
+    c: Chunk<T>,
+    h: Chunk<T>,
+}
+
+impl<T: Real> ForwardRow<'_, T> {
+    #[inline(always)]
+    fn whole_chunks(&mut self) {
+        let mut start = 0;
+        while start + LANES <= self.units {
+            let chunk = self.compute(start, LANES);
+            self.store(&chunk, start, LANES);
+            start += LANES;
+        }
     }
-    store(&i, gates, start, length);
-    store(&f, gates, units + start, length);
-    store(&g, gates, 2 * units + start, length);
-    store(&o, gates, 3 * units + start, length);
-    store(&after, c, start, length);
-    store(&output, h, start, length);
+
+    #[inline(always)]
+    fn compute(&self, start: usize, length: usize) -> ForwardChunk<T> {
+        let mut gates = load_gates(self.gates, self.units, start, length);
+        let bias = load_gates(self.bias, self.units, start, length);
+        let before = load(self.c_before, start, length);
+        let mut c = [T::ZERO; LANES];
+        let mut h = [T::ZERO; LANES];
+        for lane in 0..LANES {
+            let i = (gates[0][lane] + bias[0][lane]).logistic();
+            let f = (gates[1][lane] + bias[1][lane]).logistic();
+            let g = (gates[2][lane] + bias[2][lane]).hyperbolic_tangent();
+            let o = (gates[3][lane] + bias[3][lane]).logistic();
+            c[lane] = f * before[lane] + i * g;
+            h[lane] = o * c[lane].hyperbolic_tangent();
+            gates[0][lane] = i;
+            gates[1][lane] = f;
+            gates[2][lane] = g;
+            gates[3][lane] = o;
+        }
+        ForwardChunk { gates, c, h }
+    }
+
+    #[inline(always)]
+    fn store(&mut self, chunk: &ForwardChunk<T>, start: usize, length: usize) {
+        store_gates(&chunk.gates, self.gates, self.units, start, length);
+        store(&chunk.c, self.c, start, length);
+        store(&chunk.h, self.h, start, length);
+    }
 }
 
 /// The body of one step backward.
@@ -160,69 +216,91 @@ pub(super) fn backward<T: Real>(step: Backward<'_, T>) {
             continue;
         }
         let c_before = if kind == Row::Reset { step.zeros } else { &step.c_before[cells.clone()] };
-        let (c, dh) = (&step.c[cells.clone()], &step.dh[cells.clone()]);
-        let (dc, dbias) = (&mut step.dc[cells], &mut *step.dbias);
-        let whole = units - units % LANES;
-        let mut start = 0;
-        while start < whole {
-            backward_chunk(units, c_before, c, dh, dc, gates, dbias, start, LANES);
-            start += LANES;
-        }
-        if start < units {
-            backward_chunk(units, c_before, c, dh, dc, gates, dbias, start, units - start);
+        let mut row = BackwardRow {
+            units,
+            c_before,
+            c: &step.c[cells.clone()],
+            dh: &step.dh[cells.clone()],
+            dc: &mut step.dc[cells],
+            gates,
+            dbias: &mut *step.dbias,
+        };
+        if units < LANES {
+            let short = row.compute(0, units);
+            row.store(&short, 0, units, 0);
+        } else if units.is_multiple_of(LANES) {
+            row.whole_chunks();
+        } else {
+            let last = row.compute(units - LANES, LANES);
+            row.whole_chunks();
+            row.store(&last, units - LANES, LANES, LANES - units % LANES);
         }
         if kind == Row::Reset {
-            dc.fill(T::ZERO);
+            row.dc.fill(T::ZERO);
         }
     }
 }
 
-#[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "one body, inlined twice: whole chunk and rest")]
-fn backward_chunk<T: Real>(
+/// One row of a step backward; the fields of [`Backward`].
+struct BackwardRow<'a, T> {
     units: usize,
-    c_before: &[T],
-    c: &[T],
-    dh: &[T],
-    dc: &mut [T],
-    gates: &mut [T],
-    dbias: &mut [T],
-    start: usize,
-    length: usize,
-) {
-    let mut i = load(gates, start, length);
-    let mut f = load(gates, units + start, length);
-    let mut g = load(gates, 2 * units + start, length);
-    let mut o = load(gates, 3 * units + start, length);
-    let mut bias_i = load(dbias, start, length);
-    let mut bias_f = load(dbias, units + start, length);
-    let mut bias_g = load(dbias, 2 * units + start, length);
-    let mut bias_o = load(dbias, 3 * units + start, length);
-    let before = load(c_before, start, length);
-    let after = load(c, start, length);
-    let output = load(dh, start, length);
-    let mut cell = load(dc, start, length);
-    for lane in 0..LANES {
-        let squashed = after[lane].hyperbolic_tangent();
-        let (input, forget, candidate, out) = (i[lane], f[lane], g[lane], o[lane]);
-        let d = cell[lane] + output[lane] * out * (T::ONE - squashed * squashed);
-        i[lane] = d * candidate * input * (T::ONE - input);
-        f[lane] = d * before[lane] * forget * (T::ONE - forget);
-        g[lane] = d * input * (T::ONE - candidate * candidate);
-        o[lane] = output[lane] * squashed * out * (T::ONE - out);
-        cell[lane] = d * forget;
-        bias_i[lane] += i[lane];
-        bias_f[lane] += f[lane];
-        bias_g[lane] += g[lane];
-        bias_o[lane] += o[lane];
+    c_before: &'a [T],
+    c: &'a [T],
+    dh: &'a [T],
+    dc: &'a mut [T],
+    gates: &'a mut [T],
+    dbias: &'a mut [T],
+}
+
+/// Gradients of the weighted inputs and of the cell state before, of a chunk.
+struct BackwardChunk<T> {
+    gates: [Chunk<T>; 4],
+    dc: Chunk<T>,
+}
+
+impl<T: Real> BackwardRow<'_, T> {
+    #[inline(always)]
+    fn whole_chunks(&mut self) {
+        let mut start = 0;
+        while start + LANES <= self.units {
+            let chunk = self.compute(start, LANES);
+            self.store(&chunk, start, LANES, 0);
+            start += LANES;
+        }
     }
-    store(&i, gates, start, length);
-    store(&f, gates, units + start, length);
-    store(&g, gates, 2 * units + start, length);
-    store(&o, gates, 3 * units + start, length);
-    store(&bias_i, dbias, start, length);
-    store(&bias_f, dbias, units + start, length);
-    store(&bias_g, dbias, 2 * units + start, length);
-    store(&bias_o, dbias, 3 * units + start, length);
-    store(&cell, dc, start, length);
+
+    #[inline(always)]
+    fn compute(&self, start: usize, length: usize) -> BackwardChunk<T> {
+        let mut gates = load_gates(self.gates, self.units, start, length);
+        let before = load(self.c_before, start, length);
+        let after = load(self.c, start, length);
+        let dh = load(self.dh, start, length);
+        let mut dc = load(self.dc, start, length);
+        for lane in 0..LANES {
+            let squashed = after[lane].hyperbolic_tangent();
+            let (i, f, g, o) = (gates[0][lane], gates[1][lane], gates[2][lane], gates[3][lane]);
+            let d = dc[lane] + dh[lane] * o * (T::ONE - squashed * squashed);
+            gates[0][lane] = d * g * i * (T::ONE - i);
+            gates[1][lane] = d * before[lane] * f * (T::ONE - f);
+            gates[2][lane] = d * i * (T::ONE - g * g);
+            gates[3][lane] = dh[lane] * squashed * o * (T::ONE - o);
+            dc[lane] = d * f;
+        }
+        BackwardChunk { gates, dc }
+    }
+
+    /// The first `counted` lanes are in the bias's gradient already.
+    #[inline(always)]
+    fn store(&mut self, chunk: &BackwardChunk<T>, start: usize, length: usize, counted: usize) {
+        store_gates(&chunk.gates, self.gates, self.units, start, length);
+        store(&chunk.dc, self.dc, start, length);
+        let mut dbias = load_gates(self.dbias, self.units, start, length);
+        for (sums, gate) in dbias.iter_mut().zip(&chunk.gates) {
+            for lane in 0..LANES {
+                let counts = lane >= counted;
+                sums[lane] += if counts { gate[lane] } else { T::ZERO };
+            }
+        }
+        store_gates(&dbias, self.dbias, self.units, start, length);
+    }
 }

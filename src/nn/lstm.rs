@@ -164,9 +164,9 @@ impl Lstm {
         Ok(LstmOutput { h, state })
     }
 
-    /// One step outside candle and without allocation (but for the scratch space's first use), for
-    /// acting: `x` is [B, I], and `state` becomes the state after it. Same arithmetic as
-    /// [`forward`](Self::forward).
+    /// One step outside candle, for acting: `x` is [B, I], and `state` becomes the state after it.
+    /// The arithmetic of [`forward`](Self::forward). Nothing is allocated after the scratch space's
+    /// first use (the matrix product itself packs into buffers of its own where B is above 1).
     ///
     /// # Errors
     /// When sizes do not fit or the weights are not f32.

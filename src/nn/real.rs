@@ -73,7 +73,7 @@ impl Real for f32 {
         let x = if x > 7.905_311 { 7.905_311 } else { x };
         let square = x * x;
         let mut above = -2.760_768_4e-16;
-        above = above * square + 2.000_187_9e-13;
+        above = above * square + 2.000_188e-13;
         above = above * square + -8.604_672e-11;
         above = above * square + 5.122_297e-8;
         above = above * square + 1.485_722_4e-5;

@@ -1,4 +1,4 @@
-//! The hot paths of the simulator and of the predictor do not allocate.
+//! The hot paths of the simulator, of the predictors and of an agent that acts do not allocate.
 
 #![allow(unsafe_code)]
 
@@ -6,10 +6,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use quotascale::nn::init::Kernel;
+use quotascale::nn::{Activation, DenseInit, LstmScratch, LstmState, Mlp, MlpScratch, ParamStore};
 use quotascale::predictor::original::{
     MinMaxScaler, OriginalPredictor, OriginalWeights, RawTensor,
 };
 use quotascale::predictor::{Baseline, Forecast, Training};
+use quotascale::rng::Streams;
 use quotascale::scenario::{KpaConfig, Scenario, pods};
 use quotascale::sim::kpa::Autoscaler;
 use quotascale::sim::{Model, Simulator, Start};
@@ -140,4 +143,25 @@ fn observing_and_forecasting_do_not_allocate() {
         });
         assert_eq!(count, 0, "{baseline}");
     }
+}
+
+#[test]
+fn acting_does_not_allocate_after_its_first_step() {
+    let mut rng = Streams::new(1).open("init");
+    let mut store = ParamStore::new();
+    let body = store.lstm("body", 37, 64, Kernel::Orthogonal, &mut rng).unwrap();
+    let init = DenseInit::Orthogonal(1.0);
+    let layers = [("hidden", [64, 32]), ("head", [32, 11])]
+        .map(|(name, sizes)| store.dense(name, sizes, Activation::Tanh, init, &mut rng).unwrap());
+    let head = Mlp::new(layers.into()).unwrap();
+    // One row: for more of them the matrix product packs its factors into buffers of its own.
+    let (x, mut logits) = (vec![0.3; 37], vec![0.0; 11]);
+    let (mut state, mut scratch) = (LstmState::zero(1, 64), LstmScratch::default());
+    let mut mlp_scratch = MlpScratch::default();
+    let mut act = || {
+        body.step(&x, &mut state, &mut scratch).unwrap();
+        head.infer(state.h(), &mut logits, &mut mlp_scratch).unwrap();
+    };
+    act();
+    assert_eq!(allocations(|| (0..10).for_each(|_| act())), 0);
 }
