@@ -132,10 +132,10 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     });
     check_place(&out, args)?;
     let series = read(&args.trace, &rule)?;
-    let plan = plan(args, recipe);
     let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
     let source = Source { file: names.join(", "), sha256: hash(&series), keras_version: None };
-    let (learner, windows) = learner(args.model, &series, recipe, fractions, &plan, source)?;
+    let (learner, windows) = learner(args, &series, recipe, fractions, source)?;
+    let plan = plan(args, recipe, windows[0]);
     let identity = Identity {
         model: args.model.name().to_owned(),
         recipe: match recipe {
@@ -205,11 +205,11 @@ impl Model {
     }
 }
 
-fn plan(args: &Args, recipe: Recipe) -> TrainingPlan {
+fn plan(args: &Args, recipe: Recipe, windows: usize) -> TrainingPlan {
     let mut plan = match (args.model, recipe) {
         (Model::Original, Recipe::Original) => TrainingPlan::original(args.seed),
         (Model::Original, Recipe::Default) => TrainingPlan::original_network(args.seed),
-        (Model::Quantile, _) => TrainingPlan::quantile(args.seed),
+        (Model::Quantile, _) => TrainingPlan::quantile(args.seed, windows),
     };
     plan.epochs = args.epochs.unwrap_or(plan.epochs);
     if args.no_early_stopping {
@@ -220,22 +220,22 @@ fn plan(args: &Args, recipe: Recipe) -> TrainingPlan {
 
 /// The network with its windows, and how many there are to fit on and to stop by.
 fn learner(
-    model: Model,
+    args: &Args,
     series: &[Series],
     recipe: Recipe,
     fractions: Fractions,
-    plan: &TrainingPlan,
     source: Source,
 ) -> Result<(Box<dyn Learner>, [usize; 2])> {
-    match model {
+    match args.model {
         Model::Original => {
             let learner =
-                OriginalLearner::new(series, recipe, fractions, UNITS, plan, source, VERSION)?;
+                OriginalLearner::new(series, recipe, fractions, UNITS, args.seed, source, VERSION)?;
             let windows = learner.counts();
             Ok((Box::new(learner), windows))
         }
         Model::Quantile => {
-            let learner = QuantileLearner::new(series, fractions, HORIZON, plan, source, VERSION)?;
+            let learner =
+                QuantileLearner::new(series, fractions, HORIZON, args.seed, source, VERSION)?;
             let windows = learner.counts();
             Ok((Box::new(learner), windows))
         }

@@ -44,13 +44,17 @@ pub struct QuantileConfig {
     pub lines: Vec<Line>,
     /// What is added to the outputs for the distances below and above the median.
     pub offsets: Vec<[f64; 2]>,
+    /// What the distances are multiplied by, so that they are right on the validation part.
+    pub widths: Vec<[f64; 2]>,
 }
 
 impl QuantileConfig {
-    /// Of a network of these sizes.
+    /// Of a network of these sizes, with distances as they are.
     pub fn new(units: usize, hidden: usize, lines: Vec<Line>, offsets: Vec<[f64; 2]>) -> Self {
         let architecture = ARCHITECTURE.to_owned();
-        Self { architecture, rows: ROWS, units, hidden, quantiles: QUANTILES, lines, offsets }
+        let widths = vec![[1.0; 2]; lines.len()];
+        let quantiles = QUANTILES;
+        Self { architecture, rows: ROWS, units, hidden, quantiles, lines, offsets, widths }
     }
 
     /// Names and shapes of the tensors.
@@ -80,16 +84,22 @@ impl QuantileConfig {
         if !sizes.iter().all(|size| (1..=MAX_SIZE).contains(size)) {
             return wrong(format!("sizes {sizes:?} of units, hidden units and lines"));
         }
-        if self.offsets.len() != self.lines.len() {
-            return wrong(format!("{} offsets for {} lines", self.offsets.len(), self.lines.len()));
+        if [self.offsets.len(), self.widths.len()] != [self.lines.len(); 2] {
+            return wrong(format!(
+                "{} offsets and {} widths for {} lines",
+                self.offsets.len(),
+                self.widths.len(),
+                self.lines.len()
+            ));
         }
         let finite = |line: &Line| {
             line.intercept.is_finite() && line.slopes.iter().all(|slope| slope.is_finite())
         };
         if !self.lines.iter().all(finite)
             || !self.offsets.as_flattened().iter().all(|offset| offset.is_finite())
+            || !self.widths.as_flattened().iter().all(|&width| width.is_finite() && width > 0.0)
         {
-            return wrong("a number of the lines is not finite".to_owned());
+            return wrong("a number of the lines, offsets or widths is not finite".to_owned());
         }
         Ok(())
     }

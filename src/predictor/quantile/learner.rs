@@ -9,17 +9,19 @@ use candle_core::{Device, Tensor};
 use super::OUTPUTS;
 use super::checkpoint::{QuantileCheckpoint, QuantileConfig};
 use super::line::{self, Line};
-use super::loss::{PinballOperation, Targets, pinball, softplus_inverse};
+use super::loss::{PinballOperation, Targets, pinball, softplus, softplus_inverse};
+use super::network::{QuantileNetwork, Workspace};
 use super::view::{LEAST_ROWS, ROWS, STEP_INPUTS, STEPS, SUMMARY, View, scaled, squashed};
 use crate::error::{Error, Result};
 use crate::nn::init::Kernel;
 use crate::nn::{Activation, Dense, DenseInit, Lstm, ParamStore, SequenceOptions, TensorFile};
+use crate::predictor::QUANTILES;
 use crate::predictor::backtest::mean_change;
 use crate::predictor::baselines::Stretch;
 use crate::predictor::dataset::{Fractions, training};
 use crate::predictor::folder::Source;
 use crate::predictor::train::original::constant;
-use crate::predictor::train::{Learner, TrainingPlan, TrainingRecord};
+use crate::predictor::train::{Learner, TrainingRecord};
 use crate::rng::Streams;
 use crate::trace::series::Series;
 
@@ -35,6 +37,13 @@ const PARTS: usize = 2;
 const CHUNK: usize = 1024;
 /// Least distance of a quantile from the median at the start, in units of the scale.
 const LEAST_DISTANCE: f64 = 0.02;
+/// Windows of the validation part at most that the widths of the bands are taken from.
+const MOST_CALIBRATED: usize = 1000;
+/// As many windows of the validation part count half.
+const TRUSTED: f64 = 200.0;
+/// Bounds of what the distances are multiplied by.
+const LEAST_WIDTH: f64 = 0.5;
+const MOST_WIDTH: f64 = 2.0;
 /// Bound of a window's weight: one burst must not outweigh all the rest.
 const MOST_WEIGHT: f64 = 20.0;
 
@@ -78,7 +87,8 @@ impl Views {
     fn line(&self, horizon: usize, ahead: usize) -> Line {
         let inputs: Vec<f64> =
             self.views.iter().flat_map(|view| line::inputs(view).iter().copied()).collect();
-        Line::fit(&inputs, self.followed.iter().skip(ahead).step_by(horizon).copied())
+        let followed = self.followed.iter().skip(ahead).step_by(horizon).copied();
+        Line::fit(&inputs, followed.zip(self.weights.iter().copied()))
     }
 
     fn windows(&self, lines: &[Line]) -> Windows {
@@ -122,7 +132,7 @@ impl QuantileLearner {
         series: &[Series],
         fractions: Fractions,
         horizon: usize,
-        plan: &TrainingPlan,
+        seed: u64,
         source: Source,
         version: &str,
     ) -> Result<Self> {
@@ -150,9 +160,10 @@ impl QuantileLearner {
         let lines: Vec<Line> = (0..horizon).map(|ahead| train.line(horizon, ahead)).collect();
         let (train, validation) = (train.windows(&lines), validation.windows(&lines));
         let offsets = (0..horizon).map(|ahead| offsets(&train.targets.residuals, horizon, ahead));
-        let config = QuantileConfig::new(UNITS, HIDDEN, lines.clone(), offsets.collect());
+        let offsets: Vec<[f64; 2]> = offsets.collect();
+        let config = QuantileConfig::new(UNITS, HIDDEN, lines, offsets);
 
-        let mut rng = Streams::new(plan.seed).open("predictor-init");
+        let mut rng = Streams::new(seed).open("predictor-init");
         let mut params = ParamStore::new();
         let body = params.lstm("body", STEP_INPUTS, UNITS, Kernel::Glorot, &mut rng)?;
         let head = params.dense(
@@ -224,6 +235,41 @@ impl QuantileLearner {
     }
 }
 
+impl QuantileLearner {
+    /// What makes the distances of the quantiles right on the validation part: a network is surer of the
+    /// rows it was fitted on than it should be of others. For each row ahead, below and above.
+    fn widths(&self, weights: &TensorFile) -> Vec<[f64; 2]> {
+        let (windows, horizon) = (&self.validation, self.config.lines.len());
+        let network = QuantileNetwork::new(&self.config, weights);
+        let mut workspace = Workspace::default();
+        let stride = windows.count.div_ceil(MOST_CALIBRATED).max(1);
+        let mut ratios = vec![[Vec::new(), Vec::new()]; horizon];
+        for window in (0..windows.count).step_by(stride) {
+            let part = |size: usize| window * size..(window + 1) * size;
+            let steps = &windows.steps[part(STEPS * STEP_INPUTS)];
+            let once = &windows.once[part(SUMMARY + horizon)];
+            let outputs = network.run(steps, once, &mut workspace);
+            for (ahead, ratios) in ratios.iter_mut().enumerate() {
+                let [middle, below, above] =
+                    [0, 1, 2].map(|part| f64::from(outputs[ahead * OUTPUTS + part]));
+                let residual = f64::from(windows.targets.residuals[window * horizon + ahead]);
+                let offset = self.config.offsets[ahead];
+                let error = residual - middle;
+                ratios[0].push(-error / softplus(below + offset[0]));
+                ratios[1].push(error / softplus(above + offset[1]));
+            }
+        }
+        let width = |ratios: &mut [f64]| {
+            ratios.sort_unstable_by(f64::total_cmp);
+            let at = (QUANTILES[2] * (ratios.len() - 1) as f64).round() as usize;
+            // Few rows, or rows unlike the others, must not decide alone.
+            let trust = ratios.len() as f64 / (ratios.len() as f64 + TRUSTED);
+            1.0 + trust * (ratios[at].clamp(LEAST_WIDTH, MOST_WIDTH) - 1.0)
+        };
+        ratios.iter_mut().map(|[below, above]| [width(below), width(above)]).collect()
+    }
+}
+
 /// What makes the quantiles at the start those of the lines' errors.
 fn offsets(residuals: &[f32], horizon: usize, ahead: usize) -> [f64; 2] {
     let mut sorted: Vec<f32> = residuals.iter().skip(ahead).step_by(horizon).copied().collect();
@@ -270,8 +316,10 @@ impl Learner for QuantileLearner {
     }
 
     fn write(&self, weights: &TensorFile, record: &TrainingRecord, folder: &Path) -> Result<()> {
+        let mut config = self.config.clone();
+        config.widths = self.widths(weights);
         let checkpoint = QuantileCheckpoint {
-            config: self.config.clone(),
+            config,
             weights: weights.clone(),
             version: self.version.clone(),
             source: self.source.clone(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::view::{ROWS, View};
-use crate::predictor::baselines::least_squares;
+use crate::predictor::baselines::weighted_least_squares;
 
 /// Rows before the last one that a line looks at.
 pub const LINE_ROWS: usize = 11;
@@ -24,11 +24,15 @@ pub fn inputs(view: &View) -> &[f64] {
 }
 
 impl Line {
-    /// By least squares on the `inputs` of many views, one after the other, and what followed.
-    pub fn fit(all_inputs: &[f64], followed: impl Iterator<Item = f64> + Clone) -> Self {
-        let rows = || all_inputs.chunks_exact(LINE_ROWS).zip(followed.clone());
+    /// By least squares on the `inputs` of many views, one after the other, and what followed each with
+    /// its weight.
+    pub fn fit(all_inputs: &[f64], followed: impl Iterator<Item = (f64, f64)> + Clone) -> Self {
+        let rows = || {
+            let each = all_inputs.chunks_exact(LINE_ROWS).zip(followed.clone());
+            each.map(|(inputs, (followed, weight))| (inputs, followed, weight))
+        };
         let (slopes, intercept) =
-            least_squares(LINE_ROWS, rows).unwrap_or_else(|| (vec![0.0; LINE_ROWS], 0.0));
+            weighted_least_squares(LINE_ROWS, rows).unwrap_or_else(|| (vec![0.0; LINE_ROWS], 0.0));
         let mut line = Self { slopes: [0.0; LINE_ROWS], intercept };
         line.slopes.copy_from_slice(&slopes);
         line

@@ -24,7 +24,7 @@ use self::checkpoint::QuantileConfig;
 use self::line::Line;
 use self::loss::softplus;
 use self::network::{QuantileNetwork, Workspace};
-use self::view::{LEAST_ROWS, ROWS, View};
+use self::view::{LEAST_ROWS, ROWS, STEP_INPUTS, STEPS, View, squashed};
 use super::forecaster::{Answer, Band, Forecaster, SeriesState};
 use crate::nn::TensorFile;
 
@@ -38,12 +38,22 @@ pub struct QuantileModel {
     lines: Vec<Line>,
     /// What is added to the outputs for the distances below and above, for each row ahead.
     offsets: Vec<[f64; 2]>,
+    /// What the distances are multiplied by.
+    widths: Vec<[f64; 2]>,
     network: QuantileNetwork,
+}
+
+/// What forecasts use again and again.
+#[derive(Default)]
+struct Memory {
+    /// What the network sees once a window.
+    once: Vec<f32>,
+    workspace: Workspace,
 }
 
 thread_local! {
     /// So that a forecast allocates nothing, and a model can be shared between threads.
-    static WORKSPACE: RefCell<Workspace> = RefCell::default();
+    static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
 impl QuantileModel {
@@ -52,6 +62,7 @@ impl QuantileModel {
         Self {
             lines: config.lines.clone(),
             offsets: config.offsets.clone(),
+            widths: config.widths.clone(),
             network: QuantileNetwork::new(config, weights),
         }
     }
@@ -62,19 +73,25 @@ impl QuantileModel {
     }
 
     /// Writes the bands of the rows after `rows`, at most as many as the model's horizon.
-    fn bands(&self, rows: &[f64], workspace: &mut Workspace, bands: &mut [Band]) {
+    fn bands(&self, rows: &[f64], memory: &mut Memory, bands: &mut [Band]) {
         let view = View::of(rows);
-        let outputs = self.network.run(&view, &self.lines, workspace);
+        let mut steps = [0.0; STEPS * STEP_INPUTS];
+        view.steps(&mut steps);
+        let Memory { once, workspace } = memory;
+        once.clear();
+        once.extend_from_slice(view.summary());
+        once.extend(self.lines.iter().map(|line| squashed(line.after(&view)) as f32));
+        let outputs = self.network.run(&steps, once, workspace);
         let scale = view.scale();
         for (ahead, band) in bands.iter_mut().enumerate() {
             let [middle, below, above] =
                 [0, 1, 2].map(|part| f64::from(outputs[ahead * OUTPUTS + part]));
-            let [below_offset, above_offset] = self.offsets[ahead];
+            let ([below_offset, above_offset], widths) = (self.offsets[ahead], self.widths[ahead]);
             let median = view.last() + scale * (self.lines[ahead].after(&view) + middle);
             *band = [
-                median - scale * softplus(below + below_offset),
+                median - scale * widths[0] * softplus(below + below_offset),
                 median,
-                median + scale * softplus(above + above_offset),
+                median + scale * widths[1] * softplus(above + above_offset),
             ];
         }
     }
@@ -103,9 +120,9 @@ impl Forecaster for QuantileModel {
         let mut window = [0.0; ROWS];
         window[ROWS - seen..].copy_from_slice(&series.recent[series.recent.len() - seen..]);
         let (mut from, mut widths) = (ROWS - seen, [0.0; 2]);
-        WORKSPACE.with_borrow_mut(|workspace| {
+        MEMORY.with_borrow_mut(|memory| {
             for bands in bands.chunks_mut(self.horizon()) {
-                self.bands(&window[from..], workspace, bands);
+                self.bands(&window[from..], memory, bands);
                 // A later block starts from medians that are uncertain themselves.
                 for band in bands.iter_mut() {
                     let [below, above] = [band[1] - band[0], band[2] - band[1]];

@@ -2,8 +2,7 @@
 //! with the summary and what the lines expect, and the outputs.
 
 use super::checkpoint::QuantileConfig;
-use super::line::Line;
-use super::view::{STEP_INPUTS, STEPS, SUMMARY, View, squashed};
+use super::view::{STEP_INPUTS, STEPS};
 use crate::nn::TensorFile;
 use crate::predictor::original::activation::tanh;
 use crate::predictor::original::network::{Direction, padded};
@@ -69,21 +68,16 @@ impl QuantileNetwork {
         }
     }
 
-    /// The outputs for every row ahead. Allocates nothing in a workspace that has served a network of
-    /// this size.
-    pub fn run<'a>(&self, view: &View, lines: &[Line], workspace: &'a mut Workspace) -> &'a [f32] {
+    /// The outputs for every row ahead, from what the network sees at each step and once. Allocates
+    /// nothing in a workspace that has served a network of this size.
+    pub fn run<'a>(&self, steps: &[f32], once: &[f32], workspace: &'a mut Workspace) -> &'a [f32] {
         let Workspace { gates, cell, joined, head, out } = workspace;
         gates.resize(STEPS * self.body.lanes(), [0.0; WIDTH]);
         cell.resize(self.units, 0.0);
-        joined.resize(self.units + SUMMARY + lines.len(), 0.0);
-        let mut inputs = [0.0; STEPS * STEP_INPUTS];
-        view.steps(&mut inputs);
+        joined.resize(self.units + once.len(), 0.0);
         let (last, rest) = joined.split_at_mut(self.units);
-        self.body.run(&inputs, gates, cell, last, |_, _| ());
-        rest[..SUMMARY].copy_from_slice(view.summary());
-        for (input, line) in rest[SUMMARY..].iter_mut().zip(lines) {
-            *input = squashed(line.after(view)) as f32;
-        }
+        self.body.run(steps, gates, cell, last, |_, _| ());
+        rest.copy_from_slice(once);
         self.head.run(joined, head);
         let hidden = &mut head.as_flattened_mut()[..self.hidden];
         for value in &mut *hidden {

@@ -9,8 +9,8 @@ use std::path::Path;
 use candle_core::backprop::GradStore;
 use candle_core::{Device, Tensor};
 
+use super::Learner;
 use super::state::TrainingRecord;
-use super::{Learner, TrainingPlan};
 use crate::error::{Error, Result};
 use crate::nn::init::Kernel;
 use crate::nn::{Activation, BiLstm, Dense, DenseInit, ParamStore, Returns, TensorFile};
@@ -49,7 +49,7 @@ impl OriginalLearner {
         recipe: Recipe,
         fractions: Fractions,
         units: usize,
-        plan: &TrainingPlan,
+        seed: u64,
         source: Source,
         version: &str,
     ) -> Result<Self> {
@@ -67,7 +67,7 @@ impl OriginalLearner {
             return Err(constant(&source.file, low));
         }
         let scaler = MinMaxScaler::new(&source.file, low, high)?;
-        let mut rng = Streams::new(plan.seed).open("predictor-init");
+        let mut rng = Streams::new(seed).open("predictor-init");
         let mut params = ParamStore::new();
         let first = params.bilstm("bilstm1", 1, units, Kernel::Glorot, &mut rng)?;
         let second = params.bilstm("bilstm2", 2 * units, units, Kernel::Glorot, &mut rng)?;

@@ -47,8 +47,9 @@ impl TrainingPlan {
         Self { restore_best: true, ..Self::original(seed) }
     }
 
-    /// The quantile model's.
-    pub fn quantile(seed: u64) -> Self {
+    /// The quantile model's, for `windows` windows to fit on: few of them get smaller batches, so that
+    /// an epoch is some sixty updates whatever the series.
+    pub fn quantile(seed: u64, windows: usize) -> Self {
         let adam = AdamConfig {
             learning_rate: 2e-3,
             beta1: 0.9,
@@ -58,7 +59,7 @@ impl TrainingPlan {
         };
         Self {
             seed,
-            batch: 256,
+            batch: (windows / 60).next_power_of_two().clamp(32, 256),
             epochs: 60,
             patience: Some(8),
             restore_best: true,
