@@ -7,6 +7,7 @@ mod evaluate_cli;
 mod paper_env;
 mod predictor;
 mod predictor_damage;
+mod predictor_train;
 mod reference;
 mod replay_kpa;
 mod scenario_cli;

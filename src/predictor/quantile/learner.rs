@@ -328,3 +328,137 @@ impl Learner for QuantileLearner {
         checkpoint.write_files(folder)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::predictor::Forecaster;
+    use crate::predictor::train::TrainingState;
+    use crate::predictor::train::{Identity, SavedTraining, Trainer, TrainingPlan, Watch};
+
+    pub fn series(rows: i32) -> Series {
+        let users = |row: i32| {
+            let wave = (f64::from(row) / 9.0).sin();
+            50.0 + 20.0 * wave + f64::from(row * row % 13)
+        };
+        Series {
+            name: "s".to_owned(),
+            row_s: 120.0,
+            users: (0..rows).map(users).collect(),
+            masked: vec![false; rows as usize],
+            times: Vec::new(),
+        }
+    }
+
+    fn source() -> Source {
+        Source { file: "s".to_owned(), sha256: "0123".to_owned(), keras_version: None }
+    }
+
+    fn learner(seed: u64) -> QuantileLearner {
+        let series = [series(300), Series { users: vec![5.0; 300], ..series(300) }];
+        QuantileLearner::new(&series, Fractions::default(), 3, seed, source(), "1").unwrap()
+    }
+
+    fn plan(epochs: u32) -> TrainingPlan {
+        TrainingPlan { epochs, patience: None, ..TrainingPlan::quantile(7, 300) }
+    }
+
+    /// Interrupts after some updates.
+    struct After(u64, u64);
+
+    impl Watch for After {
+        fn interrupted(&self) -> bool {
+            self.0 == self.1
+        }
+        fn update(&mut self, _done: u64) {
+            self.0 += 1;
+        }
+        fn epoch(&mut self, _trainer: &Trainer<'_>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn trained(threads: usize) -> (TensorFile, TrainingState) {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let learner = learner(7);
+            let mut trainer = Trainer::new(&learner, plan(3)).unwrap();
+            trainer.run(&mut After(0, u64::MAX)).unwrap().unwrap();
+            (trainer.weights().unwrap(), trainer.state().clone())
+        })
+    }
+
+    #[test]
+    fn threads_and_interruptions_change_no_bit_and_it_learns() {
+        let (weights, state) = trained(1);
+        assert_eq!((&weights, &state), (&trained(2).0, &trained(2).1));
+        let [start, end] = [0, 3].map(|epoch: usize| state.losses[epoch].validation);
+        assert!(end < start, "{start} {end}");
+
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("p");
+        let identity = Identity {
+            model: "quantile".to_owned(),
+            recipe: "default".to_owned(),
+            seed: 7,
+            inputs: "0123".to_owned(),
+            version: "1".to_owned(),
+        };
+        let record = TrainingRecord::default();
+        {
+            let learner = learner(7);
+            let mut trainer = Trainer::new(&learner, plan(3)).unwrap();
+            assert_eq!(trainer.run(&mut After(0, 16)).unwrap(), None, "in the second epoch");
+            assert!(trainer.state().position > 0 && trainer.state().epoch == 1);
+            trainer.save(&path, &identity, &record, |_| Ok(())).unwrap();
+        }
+        let early = QuantileCheckpoint::load(&path).unwrap();
+        assert_eq!((early.training.epochs, early.training.stopped), (1, None));
+        let learner = learner(7);
+        let saved = SavedTraining::read(&path, super::super::checkpoint::KIND, &identity).unwrap();
+        let mut trainer = Trainer::resume(&learner, plan(3), saved, &path).unwrap();
+        trainer.run(&mut After(0, u64::MAX)).unwrap().unwrap();
+        assert_eq!((trainer.weights().unwrap(), trainer.state().clone()), (weights, state));
+
+        let other = Identity { seed: 8, ..identity };
+        let error = SavedTraining::read(&path, super::super::checkpoint::KIND, &other).unwrap_err();
+        assert!(error.to_string().contains("has seed 7, this one 8"), "{error}");
+    }
+
+    #[test]
+    fn a_trained_model_forecasts_what_the_training_saw() {
+        let learner = learner(3);
+        let mut trainer = Trainer::new(&learner, plan(2)).unwrap();
+        trainer.run(&mut After(0, u64::MAX)).unwrap().unwrap();
+        let now = learner.params().values().unwrap();
+        let model = super::super::QuantileModel::new(&learner.config, &now);
+        // The 40th window of the first series ends at row 45.
+        let (row, rows) = (40, series(300).users);
+        let (outputs, targets) = learner.outputs(&learner.train, std::iter::once(row)).unwrap();
+        let outputs = outputs.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        let history = &rows[..row + LEAST_ROWS];
+        let view = View::of(history);
+        let mut forecast = crate::predictor::Forecast::default();
+        model.forecast(&model.start(&[history]), 3, &mut forecast);
+        for (ahead, users) in forecast.users(0).iter().enumerate() {
+            let came = rows[row + LEAST_ROWS + ahead];
+            let error = f64::from(targets.residuals[ahead] - outputs[ahead * OUTPUTS]);
+            let expected = came - error * view.scale();
+            assert!((users - expected).abs() < 1e-3, "{users} {expected}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_learned_from_is_bad_input() {
+        let new = |series: &[Series]| {
+            QuantileLearner::new(series, Fractions::default(), 3, 0, source(), "1")
+                .err()
+                .unwrap()
+                .to_string()
+        };
+        let constant = Series { users: vec![5.0; 90], ..series(90) };
+        assert!(new(&[constant]).contains("are the same, 5"));
+        assert!(new(&[series(12)]).contains("no window of 10 rows in the training part"));
+        assert!(new(&[series(40)]).contains("in the validation part"));
+    }
+}

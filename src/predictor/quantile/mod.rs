@@ -151,3 +151,85 @@ impl Forecaster for QuantileModel {
         Answer::Banded
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::line::LINE_ROWS;
+    use super::*;
+    use crate::nn::TensorValues;
+    use crate::predictor::Forecast;
+
+    /// A model whose weights are `weight(index)`.
+    fn model(horizon: usize, weight: impl Fn(usize) -> f32) -> QuantileModel {
+        let line = |ahead: usize| {
+            let mut slopes = [0.0; LINE_ROWS];
+            slopes[LINE_ROWS - 1] = -0.3 - 0.1 * ahead as f64;
+            Line { slopes, intercept: 0.05 }
+        };
+        let lines = (0..horizon).map(line).collect();
+        let config = QuantileConfig::new(3, 5, lines, vec![[0.4, -0.7]; horizon]);
+        let mut weights = TensorFile::default();
+        let mut count = 0;
+        for (name, shape) in config.shapes() {
+            let values = (0..shape.iter().product())
+                .map(|_| {
+                    count += 1;
+                    weight(count)
+                })
+                .collect();
+            weights.tensors.insert(name.to_owned(), TensorValues { shape, values });
+        }
+        QuantileModel::new(&config, &weights)
+    }
+
+    fn forecast(model: &QuantileModel, rows: &[f64], horizon: usize) -> Forecast {
+        let mut forecast = Forecast::default();
+        model.forecast(&model.start(&[rows]), horizon, &mut forecast);
+        forecast
+    }
+
+    #[test]
+    fn with_a_network_of_zeros_it_is_the_autoregression() {
+        let model = model(3, |_| 0.0);
+        let rows: Vec<f64> = (0..50).map(|row| 40.0 + f64::from(row * row % 19)).collect();
+        let forecast = forecast(&model, &rows, 3);
+        let view = View::of(&rows);
+        for ahead in 0..3 {
+            let before = rows[48] - rows[49];
+            let slope = -0.3 - 0.1 * ahead as f64;
+            let expected = rows[49] + slope * before + 0.05 * view.scale();
+            let [low, median, high] = forecast.bands(0).unwrap()[ahead];
+            assert!((median - expected).abs() < 1e-9, "{median} {expected}");
+            assert!((median - low - softplus(0.4) * view.scale()).abs() < 1e-9);
+            assert!((high - median - softplus(-0.7) * view.scale()).abs() < 1e-9);
+        }
+        assert_eq!(forecast.users(0)[2], forecast.bands(0).unwrap()[2][1]);
+    }
+
+    #[test]
+    fn a_short_history_is_answered_by_persistence_and_a_constant_one_stays() {
+        let model = model(2, |_| 0.0);
+        assert!(forecast(&model, &[4.0; LEAST_ROWS - 1], 1).by_persistence(0));
+        let constant = forecast(&model, &[50.0; 40], 2);
+        assert!((constant.next()[0] - 50.0).abs() < 0.05, "{:?}", constant.next());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn quantiles_never_cross(
+            rows in prop::collection::vec(prop_oneof![0.0..100.0, Just(0.0), 0.0..1e9_f64], 7..60),
+            size in 0.0..30.0_f32,
+            horizon in 1..12_usize,
+        ) {
+            let model = model(5, |index| size * ((index as f32 * 0.73).sin()));
+            let forecast = forecast(&model, &rows, horizon);
+            for band in forecast.bands(0).unwrap() {
+                prop_assert!(band.iter().all(|users| users.is_finite()), "{:?}", band);
+                prop_assert!(0.0 <= band[0] && band[0] <= band[1] && band[1] <= band[2]);
+            }
+        }
+    }
+}

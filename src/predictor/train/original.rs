@@ -224,3 +224,113 @@ pub fn from_keras(weights: &OriginalWeights) -> TensorFile {
     }
     file
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::{Adam, AdamConfig, Clip};
+    use crate::predictor::original::Workspace;
+
+    fn learner(units: usize, seed: u64) -> OriginalLearner {
+        let users: Vec<f64> = (0..1960).map(|row| f64::from(8 + row * row % 93)).collect();
+        let series = Series {
+            name: "s".to_owned(),
+            row_s: 120.0,
+            masked: vec![false; users.len()],
+            users,
+            times: Vec::new(),
+        };
+        let source = Source { file: "s".to_owned(), sha256: String::new(), keras_version: None };
+        let recipe = Recipe::Original;
+        OriginalLearner::new(&[series], recipe, Fractions::default(), units, seed, source, "1")
+            .unwrap()
+    }
+
+    #[test]
+    fn sizes_counts_and_initial_weights_are_the_originals() {
+        let learner = learner(UNITS, 1);
+        assert_eq!((learner.params.numbers(), learner.counts()), (322_601, [1248, 313]));
+        let weights = to_keras(&learner.params.values().unwrap(), "s").unwrap();
+        assert_eq!(weights.parameters(), 322_601);
+        for (name, shape, values) in weights.iter() {
+            let limit = |fan: usize| (6.0 / fan as f32).sqrt();
+            match name.rsplit_once('.').unwrap() {
+                ("dense", "bias") => assert_eq!(values, [0.0]),
+                (_, "bias") => {
+                    assert!((0..400).all(|k| values[k] == f32::from((100..200).contains(&k))));
+                }
+                (_, "kernel") => {
+                    let limit = limit(shape[0] + shape[1]);
+                    let most = values.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+                    assert!(most <= limit && most > 0.9 * limit, "{name}");
+                }
+                _ => {
+                    let norm: f32 = values[..400].iter().map(|value| value * value).sum();
+                    assert!((norm - 1.0).abs() < 1e-5, "{name}: rows are orthonormal");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_folders_network_is_the_trained_one() {
+        let learner = learner(5, 2);
+        let packed = learner.params.values().unwrap();
+        let weights = to_keras(&packed, "s").unwrap();
+        assert_eq!(from_keras(&weights), packed);
+        let network = crate::predictor::original::OriginalNetwork::new(&weights);
+        let train = &learner.data.train;
+        for row in [0, 77] {
+            let window = train.inputs[row * WINDOW..].first_chunk().unwrap();
+            let error = network.predict(window, &mut Workspace::default()) - train.targets[row];
+            let squared = learner.squared_errors(train, std::iter::once(row)).unwrap();
+            let squared = squared.to_scalar::<f32>().unwrap();
+            assert!((error * error - squared).abs() < 1e-6, "{error} {squared}");
+        }
+    }
+
+    /// Ten updates from the original's weights, as Keras does them.
+    #[test]
+    fn updates_are_those_of_keras() {
+        let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared");
+        let golden = shared.join("golden/predictor/train_steps.json");
+        let model = shared.join("data/predictor/demo-model.safetensors");
+        if !golden.exists() || !model.exists() {
+            eprintln!("SKIPPED: needs the shared data folder, which is not here");
+            return;
+        }
+        let golden: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(golden).unwrap()).unwrap();
+        let numbers = |key: &str| -> Vec<f64> {
+            let list = golden[key].as_array().unwrap();
+            list.iter().map(|value| value.as_f64().unwrap()).collect()
+        };
+        let mut learner = learner(50, 0);
+        let file = TensorFile::read(&model).unwrap();
+        let weights = OriginalWeights::build("demo", 50, |index, _| {
+            let found = &file.tensors[TENSORS[index]];
+            let (shape, values) = (found.shape.clone(), found.values.clone());
+            Ok(RawTensor { place: String::new(), shape, values })
+        });
+        learner.params.set(&from_keras(&weights.unwrap()), &model).unwrap();
+        let train = &mut learner.data.train;
+        (train.inputs, train.targets) = (Vec::new(), Vec::new());
+        for trace in golden["traces"].as_array().unwrap() {
+            let users: Vec<f64> =
+                trace.as_array().unwrap().iter().map(|users| users.as_f64().unwrap()).collect();
+            for rows in users.windows(WINDOW + 1) {
+                let scaled = |users: &f64| ((users - 8.0) / 92.0) as f32;
+                train.inputs.extend(rows[..WINDOW].iter().map(scaled));
+                train.targets.push(scaled(&rows[WINDOW]));
+            }
+        }
+        assert_eq!(train.len(), 39);
+        let all: Vec<u32> = (0..39).collect();
+        let mut adam = Adam::new(&learner.params, AdamConfig::keras());
+        for expected in numbers("loss_before_step") {
+            let (loss, gradients) = learner.gradients(&all).unwrap();
+            assert!((loss / expected - 1.0).abs() < 2e-3, "{loss} {expected}");
+            adam.step(&gradients, Clip::Off).unwrap();
+        }
+    }
+}

@@ -271,3 +271,81 @@ impl<'a> Trainer<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::backprop::GradStore;
+
+    use super::*;
+    use crate::nn::ParamStore;
+
+    /// Learns w = 3 until some update, from which on its loss or its gradient is spoiled.
+    struct Spoiled {
+        params: ParamStore,
+        updates: std::cell::Cell<u32>,
+        from: u32,
+        gradient: bool,
+    }
+
+    impl Learner for Spoiled {
+        fn params(&self) -> &ParamStore {
+            &self.params
+        }
+        fn windows(&self) -> usize {
+            10
+        }
+        fn gradients(&self, windows: &[u32]) -> Result<(f64, GradStore)> {
+            assert!(windows.len() == 4 || windows.len() == 2, "the last batch is smaller");
+            self.updates.set(self.updates.get() + 1);
+            let spoiled = self.updates.get() >= self.from;
+            let factor = if spoiled && self.gradient { f64::NAN } else { 1.0 };
+            let weights = self.params.get("w").unwrap().as_tensor();
+            let loss = ((weights - 3.0)?.sqr()?.sum_all()? * factor)?;
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            let value = if !spoiled {
+                value
+            } else if self.gradient {
+                1.0
+            } else {
+                f64::INFINITY
+            };
+            Ok((value, loss.backward()?))
+        }
+        fn validation_loss(&self) -> Result<f64> {
+            Ok(1.0)
+        }
+        fn write(&self, _: &TensorFile, _: &TrainingRecord, _: &Path) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Count(u32);
+
+    impl Watch for Count {
+        fn interrupted(&self) -> bool {
+            false
+        }
+        fn update(&mut self, _done: u64) {}
+        fn epoch(&mut self, _trainer: &Trainer<'_>) -> Result<()> {
+            self.0 += 1;
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_ends_it_with_the_update_and_the_tensor() {
+        for (gradient, expected) in [(false, "the loss is inf"), (true, "the gradient of w")] {
+            let mut params = ParamStore::new();
+            params.insert("w", &[2], vec![0.0; 2]).unwrap();
+            let learner = Spoiled { params, updates: Default::default(), from: 5, gradient };
+            let plan = TrainingPlan { batch: 4, ..TrainingPlan::original(0) };
+            let mut trainer = Trainer::new(&learner, plan).unwrap();
+            let mut watch = Count(0);
+            let error = trainer.run(&mut watch).unwrap_err();
+            assert_eq!((error.exit_code(), watch.0), (1, 1), "the first epoch was saved");
+            let text = error.to_string();
+            assert!(text.contains("update 5") && text.contains(expected), "{text}");
+            assert!(text.contains("last whole epoch"), "{text}");
+        }
+    }
+}

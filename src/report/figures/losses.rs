@@ -14,6 +14,8 @@ const LABEL_GAP: f64 = 64.0;
 const TOP: f64 = 84.0;
 const HEIGHT: f64 = 260.0;
 const X_LABELS_HEIGHT: f64 = 44.0;
+/// Room above and below the lines, as a share of their range.
+const MARGIN: f64 = 0.06;
 
 /// Draws the losses of `state`, which are of the kind `loss`.
 pub fn draw(title: &str, state: &TrainingState, loss: &str) -> Canvas {
@@ -50,10 +52,11 @@ pub fn draw(title: &str, state: &TrainingState, loss: &str) -> Canvas {
         .filter(|value| value.is_finite())
         .fold((f64::INFINITY, 0.0_f64), |(low, high), value| (low.min(value), high.max(value)));
     let positive = low > 0.0 && low.is_finite();
+    let room = MARGIN * (high - low);
     let y = if positive && high / low > 5.0 {
-        Axis::logarithmic(low, high)
+        Axis::logarithmic(low / (1.0 + MARGIN), high * (1.0 + MARGIN))
     } else if positive {
-        Axis::linear(low, high, 5)
+        Axis::linear((low - room).max(0.0), high + room, 5)
     } else {
         Axis::rounded(0.0, high, 5)
     };
