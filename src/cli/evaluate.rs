@@ -24,7 +24,7 @@ pub struct Args {
     /// Seeds: 0..10 is 0 to 9; lists 1,4,7; one number.
     #[arg(long, default_value = "0..10")]
     seeds: String,
-    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar or holt-winters.
+    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar, holt-winters or a predictor's folder.
     #[arg(long, default_value = "persistence", value_name = "F")]
     forecaster: String,
     /// The policy that the others are compared with. Default: kpa-latency, or the first.
@@ -58,7 +58,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let early = || Err(Error::Failed(String::new()));
     check_names(&Registry::new(&scenario, &early)?, &lists)?;
 
-    let command = command_line(forecaster, args.ticks);
+    let command = command_line(&forecaster, args.ticks);
     let folder = Folder::open(&out, &command, &scenario, VERSION, args.force)?;
     let settings = || tuned::settings(&scenario, Some(out.clone()), common);
     let policies = Registry::new(&scenario, &settings)?.policies(&lists)?;
@@ -93,7 +93,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
 }
 
 /// What cells depend on beside scenario, policy and seed.
-fn command_line(forecaster: ForecasterKind, ticks: bool) -> String {
+fn command_line(forecaster: &ForecasterKind, ticks: bool) -> String {
     let ticks = if ticks { " --ticks" } else { "" };
     format!("evaluate --forecaster {forecaster}{ticks}")
 }

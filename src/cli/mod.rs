@@ -12,6 +12,7 @@ mod predictor_evaluate;
 mod predictor_folder;
 mod predictor_import;
 mod predictor_predict;
+mod predictor_train;
 mod progress;
 mod replay;
 mod replay_env;
@@ -91,7 +92,7 @@ enum Verb {
     Completions(completions::Args),
     /// Compute the exact optimum of environment `paper` with known traffic.
     Oracle(oracle::Args),
-    /// Judge forecasters on traces, import the original predictor and predict with it.
+    /// Train predictors, judge forecasters on traces, import the original predictor and predict with it.
     #[command(subcommand)]
     Predictor(predictor::Verb),
     /// Replay recorded input through a part of the program.

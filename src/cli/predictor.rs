@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Common, predictor_evaluate, predictor_import, predictor_predict};
+use super::{Common, predictor_evaluate, predictor_import, predictor_predict, predictor_train};
 
 /// What to do with predictors.
 #[derive(Subcommand)]
@@ -13,6 +13,8 @@ pub enum Verb {
     Import(predictor_import::Args),
     /// Predict the value that follows each window of a CSV file.
     Predict(predictor_predict::Args),
+    /// Train a predictor on traces: the original's network, or one with quantiles.
+    Train(predictor_train::Args),
 }
 
 pub(super) fn run(verb: Verb, common: Common) -> anyhow::Result<()> {
@@ -20,5 +22,6 @@ pub(super) fn run(verb: Verb, common: Common) -> anyhow::Result<()> {
         Verb::Evaluate(args) => predictor_evaluate::run(&args, common),
         Verb::Import(args) => predictor_import::run(&args, common),
         Verb::Predict(args) => predictor_predict::run(&args, common),
+        Verb::Train(args) => predictor_train::run(&args, common),
     }
 }

@@ -4,7 +4,7 @@
 //! rows before the test part, for they have nothing to choose by a validation part.
 
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 use crate::predictor::backtest::{Candidate, Judged, judge, mean_change};
 use crate::predictor::bands::WithBands;
 use crate::predictor::dataset::{Fractions, training};
-use crate::predictor::{Baseline, Training};
+use crate::predictor::trained::{self, TrainedPredictor};
+use crate::predictor::{Baseline, Forecaster, Training};
 use crate::report::stats::Bootstrap;
 use crate::report::{
     self, ForecastReport, Forecasts, ModelScores, TraceScores, forecast_table, table,
@@ -36,7 +37,7 @@ pub struct Args {
     /// Columns or services to take; default: `users`, else all that are no time.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     column: Vec<String>,
-    /// Models; default: all that need no training by `predictor train`.
+    /// Models: names, or folders of predictors; default: all that need no training by `predictor train`.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     models: Vec<String>,
     /// Rows ahead to forecast and judge.
@@ -66,8 +67,11 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let rule = SeriesRule { columns: args.column.clone(), masks, row_s: args.stage_s };
     let all = read(&args.trace, &rule)?;
     let horizon = args.horizon as usize;
-    let manifest =
-        Manifest { command: command_line(args), inputs: hash(&all), version: VERSION.to_owned() };
+    let manifest = Manifest {
+        command: command_line(args, &models),
+        inputs: hash(&all),
+        version: VERSION.to_owned(),
+    };
     manifest.claim(&args.out, args.force)?;
 
     let bar = progress::bar(common, all.len() as u64, "traces");
@@ -103,19 +107,44 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The models asked for, each once.
-fn models(names: &[String]) -> Result<Vec<Baseline>> {
-    if names.is_empty() {
-        return Ok(Baseline::ALL.to_vec());
+/// A model to judge.
+enum Model {
+    /// Fitted on each series anew.
+    Baseline(Baseline),
+    /// Trained before; by the name of its folder.
+    Trained(String, TrainedPredictor),
+}
+
+impl Model {
+    fn name(&self) -> String {
+        match self {
+            Self::Baseline(baseline) => baseline.to_string(),
+            Self::Trained(name, _) => name.clone(),
+        }
     }
-    let mut models: Vec<Baseline> = Vec::new();
+
+    /// What tells it from others of its name.
+    fn identity(&self) -> String {
+        match self {
+            Self::Baseline(baseline) => baseline.to_string(),
+            Self::Trained(name, predictor) => format!("{name}@{}", predictor.sha256),
+        }
+    }
+}
+
+/// The models asked for, each once.
+fn models(names: &[String]) -> Result<Vec<Model>> {
+    if names.is_empty() {
+        return Ok(Baseline::ALL.map(Model::Baseline).into());
+    }
+    let mut models: Vec<Model> = Vec::new();
     for name in names {
-        let model = name.trim().parse()?;
-        if models.contains(&model) {
+        let model = model(name.trim())?;
+        if models.iter().any(|other| other.name() == model.name()) {
             return Err(Error::input(
                 "--models",
-                format!("`{model}` is there twice"),
-                "name it once",
+                format!("`{}` is there twice", model.name()),
+                "name it once; predictors go by the last part of their folder's name",
             ));
         }
         models.push(model);
@@ -123,8 +152,24 @@ fn models(names: &[String]) -> Result<Vec<Baseline>> {
     Ok(models)
 }
 
+/// A baseline's name or a predictor's folder.
+fn model(name: &str) -> Result<Model> {
+    let path = Path::new(name);
+    match name.parse() {
+        Ok(baseline) => Ok(Model::Baseline(baseline)),
+        Err(_) if path.is_dir() || name.contains(['/', '\\', '.']) => {
+            let predictor = trained::load(path)?;
+            // The folder's own name, even where it was reached as `.` or `..`.
+            let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+            let last = whole.file_name().unwrap_or(whole.as_os_str());
+            Ok(Model::Trained(last.to_string_lossy().into_owned(), predictor))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// All series of all files, under names of their own.
-fn read(files: &[String], rule: &SeriesRule) -> Result<Vec<Series>> {
+pub(super) fn read(files: &[String], rule: &SeriesRule) -> Result<Vec<Series>> {
     let mut all: Vec<Series> = Vec::new();
     for file in files {
         for series in Series::load(file, rule)? {
@@ -142,16 +187,17 @@ fn read(files: &[String], rule: &SeriesRule) -> Result<Vec<Series>> {
 }
 
 /// What the results depend on beside the traces' contents.
-fn command_line(args: &Args) -> String {
-    let models =
-        if args.models.is_empty() { Baseline::NAMES.join(",") } else { args.models.join(",") };
+fn command_line(args: &Args, models: &[Model]) -> String {
+    let models: Vec<String> = models.iter().map(Model::identity).collect();
+    let models = models.join(",");
     format!(
         "predictor evaluate --models {models} --horizon {} --split {}",
         args.horizon, args.split
     )
 }
 
-fn hash(all: &[Series]) -> String {
+/// SHA-256 over names and contents of series, hexadecimal.
+pub(super) fn hash(all: &[Series]) -> String {
     let mut hash = Sha256::new();
     for series in all {
         hash.update(&series.name);
@@ -172,7 +218,7 @@ struct TraceResult<'a> {
 
 fn evaluate<'a>(
     series: &'a Series,
-    models: &[Baseline],
+    models: &[Model],
     fractions: Fractions,
     horizon: usize,
 ) -> Result<TraceResult<'a>> {
@@ -181,7 +227,7 @@ fn evaluate<'a>(
     let naive = mean_change(series, before.clone());
     let rows = training(series, before.clone());
     let judged = models.iter().map(|model| {
-        let candidate = fitted(*model, &rows, series, before.clone(), horizon);
+        let candidate = candidate(model, &rows, series, before.clone(), horizon);
         let seeds = candidate
             .forecasters
             .iter()
@@ -193,17 +239,24 @@ fn evaluate<'a>(
     Ok(TraceResult { series, test_from: split.test.start, models })
 }
 
-/// A model without a network, fitted on the rows before the test part, with bands from its errors there.
-fn fitted(
-    model: Baseline,
+/// A model with bands. One without a network is fitted on the rows before the test part; one without
+/// bands gets them from its errors there.
+fn candidate(
+    model: &Model,
     training: &Training,
     series: &Series,
     before: Range<usize>,
     horizon: usize,
 ) -> Candidate {
-    let fitted = model.fit(std::slice::from_ref(training));
-    let banded = WithBands::fit(fitted, series, before, horizon);
-    Candidate { name: model.to_string(), forecasters: vec![Arc::new(banded)] }
+    let forecaster = match model {
+        Model::Baseline(baseline) => baseline.fit(std::slice::from_ref(training)),
+        Model::Trained(_, predictor) => Arc::clone(&predictor.forecaster),
+    };
+    let forecaster: Arc<dyn Forecaster> = match model {
+        Model::Trained(_, predictor) if predictor.has_bands => forecaster,
+        _ => Arc::new(WithBands::fit(forecaster, series, before, horizon)),
+    };
+    Candidate { name: model.name(), forecasters: vec![forecaster] }
 }
 
 impl TraceResult<'_> {

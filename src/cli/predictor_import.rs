@@ -69,6 +69,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
             sha256: model.sha256,
             keras_version: model.keras_version,
         },
+        training: None,
     };
     checkpoint.save(&args.out, args.force)?;
     let (units, parameters) = (checkpoint.weights.units(), checkpoint.weights.parameters());

@@ -1,10 +1,12 @@
 //! From `--forecaster` to what an episode uses.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::baselines::{Baseline, Stretch, Training, rows_of_a_day};
+use super::trained::{self, TrainedPredictor};
 use super::{Forecaster, Persistence};
 use crate::error::{Error, Result};
 use crate::scenario::{EnvironmentKind, Scenario, did_you_mean};
@@ -16,12 +18,14 @@ const ENOUGH_ROWS: usize = 4000;
 const MOST_SEEDS: u64 = 64;
 
 /// A forecaster as it is named on the command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 pub enum ForecasterKind {
     /// A forecaster without a network.
     Baseline(Baseline),
     /// Knows the users at the end of the next stage's ramp: the value of a forecast, not a forecaster.
     Perfect,
+    /// A predictor in a folder.
+    Folder(PathBuf, TrainedPredictor),
 }
 
 impl ForecasterKind {
@@ -32,11 +36,12 @@ impl ForecasterKind {
     ///
     /// # Errors
     /// [`Error::Input`] when a trace file cannot be read or does not fit.
-    pub fn for_scenario(self, scenario: &Scenario) -> Result<Foresight> {
+    pub fn for_scenario(&self, scenario: &Scenario) -> Result<Foresight> {
         match self {
             Self::Perfect => Ok(Foresight::Perfect),
-            Self::Baseline(_) if scenario.environment() == EnvironmentKind::Paper => {
-                Ok(Foresight::default())
+            _ if scenario.environment() == EnvironmentKind::Paper => Ok(Foresight::default()),
+            Self::Folder(_, predictor) => {
+                Ok(Foresight::Forecaster(Arc::clone(&predictor.forecaster)))
             }
             Self::Baseline(baseline) => {
                 Ok(Foresight::Forecaster(baseline.fit(&scenario_training(scenario)?)))
@@ -56,6 +61,11 @@ impl fmt::Display for ForecasterKind {
         match self {
             Self::Baseline(baseline) => baseline.fmt(f),
             Self::Perfect => f.write_str(Self::PERFECT),
+            // With its contents: another predictor may come to lie in the folder.
+            Self::Folder(path, predictor) => {
+                let short = predictor.sha256.get(..16).unwrap_or_default();
+                write!(f, "{}@{short}", path.display())
+            }
         }
     }
 }
@@ -67,12 +77,23 @@ impl FromStr for ForecasterKind {
         if text == Self::PERFECT {
             return Ok(Self::Perfect);
         }
-        text.parse().map(Self::Baseline).map_err(|_| {
+        if let Ok(baseline) = text.parse() {
+            return Ok(Self::Baseline(baseline));
+        }
+        let path = Path::new(text);
+        if path.is_dir() || text.contains(['/', '\\', '.']) {
+            return Ok(Self::Folder(path.to_owned(), trained::load(path)?));
+        }
+        Err({
             let names = [&Baseline::NAMES[..], &[Self::PERFECT]].concat();
             Error::input(
                 format!("--forecaster {text}"),
                 "unknown forecaster",
-                format!("{}known: {}", did_you_mean(text, &names), names.join(", ")),
+                format!(
+                    "{}known: {}, or a predictor's folder",
+                    did_you_mean(text, &names),
+                    names.join(", ")
+                ),
             )
         })
     }
@@ -153,7 +174,7 @@ mod tests {
         for (typed, meant) in
             [("persistance", "persistence"), ("holtwinters", "holt-winters"), ("perfct", "perfect")]
         {
-            let error = typed.parse::<ForecasterKind>().unwrap_err();
+            let error = typed.parse::<ForecasterKind>().err().unwrap();
             assert_eq!(error.exit_code(), 2);
             assert!(error.to_string().contains(&format!("did you mean `{meant}`?")), "{error}");
         }

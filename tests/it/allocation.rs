@@ -8,15 +8,21 @@ use std::sync::Arc;
 
 use quotascale::nn::init::Kernel;
 use quotascale::nn::{Activation, DenseInit, LstmScratch, LstmState, Mlp, MlpScratch, ParamStore};
+use quotascale::predictor::dataset::Fractions;
+use quotascale::predictor::original::checkpoint::Source;
 use quotascale::predictor::original::{
     MinMaxScaler, OriginalPredictor, OriginalWeights, RawTensor,
 };
-use quotascale::predictor::{Baseline, Forecast, Training};
+use quotascale::predictor::quantile::QuantileModel;
+use quotascale::predictor::quantile::learner::QuantileLearner;
+use quotascale::predictor::train::Learner;
+use quotascale::predictor::{Baseline, Forecast, Forecaster, Training};
 use quotascale::rng::Streams;
 use quotascale::scenario::{KpaConfig, Scenario, pods};
 use quotascale::sim::kpa::Autoscaler;
 use quotascale::sim::{Model, Simulator, Start};
 use quotascale::snapshot::Decision;
+use quotascale::trace::series::Series;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -164,4 +170,30 @@ fn acting_does_not_allocate_after_its_first_step() {
     };
     act();
     assert_eq!(allocations(|| (0..10).for_each(|_| act())), 0);
+}
+
+#[test]
+fn a_forecast_by_a_trained_network_does_not_allocate() {
+    let rows: Vec<f64> = (0..300).map(|row| f64::from(40 + row * row % 23)).collect();
+    let series = Series {
+        name: "s".to_owned(),
+        unit: "users".to_owned(),
+        row_s: 120.0,
+        masked: vec![false; rows.len()],
+        users: rows.clone(),
+        times: Vec::new(),
+    };
+    let source = Source { file: "s".to_owned(), sha256: String::new(), keras_version: None };
+    let learner = QuantileLearner::new(&[series], Fractions::default(), 5, 1, source, "1").unwrap();
+    let model = QuantileModel::new(learner.config(), &learner.params().values().unwrap());
+    let mut state = model.start(&[&rows, &rows[..40], &rows[..9]]);
+    let mut forecast = Forecast::default();
+    model.forecast(&state, 5, &mut forecast);
+    let count = allocations(|| {
+        for row in 0..200 {
+            model.observe(&mut [f64::from(row % 7); 3].into_iter(), &mut state);
+            model.forecast(&state, 5, &mut forecast);
+        }
+    });
+    assert_eq!(count, 0);
 }

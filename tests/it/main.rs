@@ -10,6 +10,7 @@ mod paper_env;
 mod predictor;
 mod predictor_damage;
 mod predictor_evaluate;
+mod predictor_train;
 mod reference;
 mod replay_kpa;
 mod scenario_cli;

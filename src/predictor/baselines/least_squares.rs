@@ -16,13 +16,21 @@ pub fn least_squares<'a, I>(inputs: usize, rows: impl Fn() -> I) -> Option<(Vec<
 where
     I: Iterator<Item = (&'a [f64], f64)>,
 {
+    weighted_least_squares(inputs, || rows().map(|(values, target)| (values, target, 1.0)))
+}
+
+/// As [`least_squares`], for rows with weights; `None` where these add up to nothing.
+pub fn weighted_least_squares<'a, I>(inputs: usize, rows: impl Fn() -> I) -> Option<(Vec<f64>, f64)>
+where
+    I: Iterator<Item = (&'a [f64], f64, f64)>,
+{
     let mut means = vec![0.0; inputs + 1];
     let mut count = 0.0;
-    for (values, target) in rows() {
+    for (values, target, weight) in rows() {
         for (mean, value) in means.iter_mut().zip(values.iter().chain([&target])) {
-            *mean += value;
+            *mean += weight * value;
         }
-        count += 1.0;
+        count += weight;
     }
     if count == 0.0 {
         return None;
@@ -33,13 +41,13 @@ where
     let width = inputs + 1;
     let mut normal = vec![0.0; inputs * width];
     let mut centred = vec![0.0; width];
-    for (values, target) in rows() {
+    for (values, target, weight) in rows() {
         for (index, value) in values.iter().chain([&target]).enumerate() {
             centred[index] = value - means[index];
         }
         for row in 0..inputs {
             for column in row..width {
-                normal[row * width + column] += centred[row] * centred[column];
+                normal[row * width + column] += weight * centred[row] * centred[column];
             }
         }
     }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 pub use ar::Ar;
 pub use holt_winters::HoltWinters;
-pub use least_squares::least_squares;
+pub use least_squares::{least_squares, weighted_least_squares};
 pub use moving_average::MovingAverage;
 pub use persistence::Persistence;
 pub use seasonal::Seasonal;

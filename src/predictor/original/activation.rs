@@ -30,7 +30,7 @@ fn exponential(x: f32) -> (f32, f32) {
 
 /// tanh(x).
 #[inline(always)]
-pub(super) fn tanh(x: f32) -> f32 {
+pub(in crate::predictor) fn tanh(x: f32) -> f32 {
     // From 10 on it is 1 to the last digit.
     let (m, s) = exponential(2.0 * x.clamp(-10.0, 10.0));
     // exp(2x) - 1, without the loss of digits near 0.
@@ -40,7 +40,7 @@ pub(super) fn tanh(x: f32) -> f32 {
 
 /// 1 / (1 + exp(-x)).
 #[inline(always)]
-pub(super) fn sigmoid(x: f32) -> f32 {
+pub(in crate::predictor) fn sigmoid(x: f32) -> f32 {
     // Beyond 87 the exponential leaves the range of f32.
     let (m, s) = exponential(-x.clamp(-87.0, 87.0));
     1.0 / (1.0 + (m * s + s))

@@ -2,16 +2,22 @@
 //! `metadata.json`. It is there whole or not at all.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use super::scaler::MinMaxScaler;
 use super::weights::{OriginalWeights, RawTensor, TENSORS};
 use super::{OriginalPredictor, WINDOW};
-use crate::error::{Error, Result, read_input};
+use crate::error::{Error, Result};
 use crate::files::write_atomically;
+pub use crate::predictor::folder::Source;
+use crate::predictor::folder::{
+    CONFIG_FILE, Head, METADATA_FILE, MODEL_FILE, head, predictor_head, read_json, replace,
+    unusable, write_json,
+};
+use crate::predictor::train::TrainingRecord;
 
 /// What `metadata.json` calls a folder of the original predictor.
 pub const KIND: &str = "predictor-original";
@@ -20,10 +26,7 @@ const FORMAT: u32 = 1;
 /// What `config.json` calls the network.
 const ARCHITECTURE: &str = "bilstm-bilstm-dense";
 
-const MODEL_FILE: &str = "model.safetensors";
 const SCALER_FILE: &str = "scaler.json";
-const CONFIG_FILE: &str = "config.json";
-const METADATA_FILE: &str = "metadata.json";
 
 /// Everything in a folder.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,18 +39,8 @@ pub struct OriginalCheckpoint {
     pub version: String,
     /// Where the weights come from.
     pub source: Source,
-}
-
-/// Where weights come from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Source {
-    /// Name of the file, without its folder.
-    pub file: String,
-    /// SHA-256 of the file, hexadecimal.
-    pub sha256: String,
-    /// The version of Keras that wrote it, where the file says it.
-    pub keras_version: Option<String>,
+    /// How they were trained, if it was here.
+    pub training: Option<TrainingRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -58,6 +51,8 @@ struct Metadata {
     version: String,
     parameters: usize,
     source: Source,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    training: Option<TrainingRecord>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -66,14 +61,6 @@ struct Config {
     architecture: String,
     window: usize,
     units: usize,
-}
-
-/// Only what tells kinds of folders apart.
-#[derive(Deserialize)]
-struct Head {
-    kind: String,
-    #[serde(default)]
-    format: u32,
 }
 
 impl OriginalCheckpoint {
@@ -89,23 +76,14 @@ impl OriginalCheckpoint {
     /// [`Error::Input`] when `path` cannot be written or holds something else, [`Error::Io`] when
     /// writing fails.
     pub fn save(&self, path: &Path, force: bool) -> Result<()> {
-        let occupied = self.occupied_by(path, force)?;
-        if occupied == Occupied::BySame {
+        if self.is_occupied(path, force)? {
             return Ok(());
         }
-        let unfinished = beside(path, "unfinished");
-        let written = fs::create_dir_all(&unfinished)
-            .map_err(|source| unusable(path, &source))
-            .and_then(|()| self.write_files(&unfinished))
-            .and_then(|()| put_in_place(&unfinished, path, occupied == Occupied::ByOther));
-        if written.is_err() {
-            // Whatever is left of it is worthless; that it cannot be removed changes nothing.
-            let _ = fs::remove_dir_all(&unfinished);
-        }
-        written
+        replace(path, |folder| self.write_files(folder))
     }
 
-    fn write_files(&self, folder: &Path) -> Result<()> {
+    /// Writes the files of the predictor into `folder`.
+    pub(in crate::predictor) fn write_files(&self, folder: &Path) -> Result<()> {
         let tensors = self.weights.iter().map(|(name, shape, values)| {
             let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
             (name, shape, bytes)
@@ -138,20 +116,21 @@ impl OriginalCheckpoint {
             version: self.version.clone(),
             parameters: self.weights.parameters(),
             source: self.source.clone(),
+            training: self.training.clone(),
         }
     }
 
-    /// What is at `path` now.
-    fn occupied_by(&self, path: &Path, force: bool) -> Result<Occupied> {
+    /// Whether `path` already holds the same; an error where it holds what may not be replaced.
+    fn is_occupied(&self, path: &Path, force: bool) -> Result<bool> {
         let entries = match fs::read_dir(path) {
             Ok(mut entries) => entries.next(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             Err(source) => return Err(unusable(path, &source)),
         };
         if entries.is_none() {
-            return Ok(Occupied::No);
+            return Ok(false);
         }
-        let Some(head) = head(path)?.filter(|head| head.kind.starts_with("predictor-")) else {
+        let Some(head) = head(path)?.filter(Head::is_predictor) else {
             return Err(Error::input(
                 path.display(),
                 "the folder is not empty and holds no predictor",
@@ -160,8 +139,8 @@ impl OriginalCheckpoint {
         };
         let found = if head.kind == KIND { Self::load(path) } else { Err(wrong_kind(path, &head)) };
         match found {
-            Ok(found) if found == *self => Ok(Occupied::BySame),
-            _ if force => Ok(Occupied::ByOther),
+            Ok(found) if found == *self => Ok(true),
+            _ if force => Ok(false),
             Ok(found) => Err(Error::input(
                 path.display(),
                 format!("the folder holds {}, this is {}", found.origin(), self.origin()),
@@ -188,13 +167,7 @@ impl OriginalCheckpoint {
     /// # Errors
     /// [`Error::Input`] when it is no folder of the original predictor or a file in it is damaged.
     pub fn load(path: &Path) -> Result<Self> {
-        let Some(head) = head(path)? else {
-            return Err(Error::input(
-                path.display(),
-                format!("not a predictor's folder: it has no {METADATA_FILE}"),
-                "name a folder that `quotascale predictor import` wrote",
-            ));
-        };
+        let head = predictor_head(path)?;
         if head.kind != KIND {
             return Err(wrong_kind(path, &head));
         }
@@ -220,25 +193,14 @@ impl OriginalCheckpoint {
         }
         let scaler = MinMaxScaler::read(&path.join(SCALER_FILE))?;
         let weights = read_weights(&path.join(MODEL_FILE), config.units)?;
-        Ok(Self { weights, scaler, version: metadata.version, source: metadata.source })
+        Ok(Self {
+            weights,
+            scaler,
+            version: metadata.version,
+            source: metadata.source,
+            training: metadata.training,
+        })
     }
-}
-
-/// What is at the place of a new folder.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Occupied {
-    No,
-    BySame,
-    ByOther,
-}
-
-/// The head of a folder's metadata; `None` for a folder without.
-fn head(path: &Path) -> Result<Option<Head>> {
-    if !path.is_dir() {
-        return Err(Error::input(path.display(), "there is no such folder", "check the path"));
-    }
-    let file = path.join(METADATA_FILE);
-    if file.exists() { read_json(&file).map(Some) } else { Ok(None) }
 }
 
 fn wrong_kind(path: &Path, head: &Head) -> Error {
@@ -276,56 +238,6 @@ fn read_weights(path: &Path, units: usize) -> Result<OriginalWeights> {
     })
 }
 
-/// A name beside `path` that nothing else uses.
-fn beside(path: &Path, purpose: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{purpose}-{}", std::process::id()))
-}
-
-/// Renames a complete folder to its place; one that is there goes first.
-fn put_in_place(unfinished: &Path, path: &Path, replace: bool) -> Result<()> {
-    let old = beside(path, "old");
-    if replace {
-        fs::rename(path, &old).map_err(|source| Error::io("move away", path, source))?;
-    }
-    if let Err(source) = fs::rename(unfinished, path) {
-        if replace {
-            // The error below is the one to tell.
-            let _ = fs::rename(&old, path);
-        }
-        return Err(Error::io("rename to", path, source));
-    }
-    if replace {
-        fs::remove_dir_all(&old).map_err(|source| Error::io("remove", &old, source))?;
-    }
-    Ok(())
-}
-
-fn unusable(path: &Path, source: &std::io::Error) -> Error {
-    Error::input(
-        path.display(),
-        format!("the folder cannot be made or used: {source}"),
-        "name another with --out",
-    )
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_atomically(path, |writer| {
-        serde_json::to_writer_pretty(&mut *writer, value)?;
-        writeln!(writer)
-    })
-}
-
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
-    serde_json::from_str(&read_input(path)?).map_err(|error| {
-        Error::input(
-            format!("{}:{}", path.display(), error.line()),
-            error,
-            "the file is damaged: import the predictor again",
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,6 +260,7 @@ mod tests {
                 sha256: "0123".to_owned(),
                 keras_version: None,
             },
+            training: None,
         }
     }
 

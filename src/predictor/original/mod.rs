@@ -4,14 +4,15 @@
 //! our own folder ([`checkpoint`]); prediction is plain f32 arithmetic, the same on every machine.
 //! No value is clipped, as in the original: forecasts can be negative or beyond all that was seen.
 
-mod activation;
+pub(super) mod activation;
 pub mod checkpoint;
+mod forecaster;
 #[cfg(feature = "keras-import")]
 mod keras_config;
 #[cfg(feature = "keras-import")]
 pub mod keras_h5;
-mod network;
-mod panels;
+pub(super) mod network;
+pub(super) mod panels;
 mod scaler;
 mod weights;
 
@@ -70,8 +71,11 @@ impl OriginalPredictor {
     /// Users that follow the end of `history` (oldest first); `None` for one that is shorter than a
     /// window.
     pub fn forecast(&self, history: &[f64]) -> Option<f64> {
-        let window = history.last_chunk()?;
-        WORKSPACE
-            .with_borrow_mut(|workspace| Some(f64::from(self.predict(window, workspace).users)))
+        history.last_chunk().map(|window| self.after(window))
+    }
+
+    /// Users that follow a window.
+    fn after(&self, window: &[f64; WINDOW]) -> f64 {
+        WORKSPACE.with_borrow_mut(|workspace| f64::from(self.predict(window, workspace).users))
     }
 }

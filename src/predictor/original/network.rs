@@ -22,9 +22,9 @@ pub struct OriginalNetwork {
     dense_bias: f32,
 }
 
-/// One direction of a bidirectional layer.
+/// One direction of a bidirectional layer, or a layer that has only one.
 #[derive(Clone, Debug)]
-struct Direction {
+pub(in crate::predictor) struct Direction {
     kernel: Panels,
     recurrent: Panels,
     bias: Vec<Lane>,
@@ -72,12 +72,8 @@ impl OriginalNetwork {
         let units = weights.units();
         let direction = |layer: usize, backward: bool| {
             let [kernel, recurrent, bias] = weights.direction(layer, backward);
-            Direction {
-                kernel: Panels::pack(kernel, if layer == 0 { 1 } else { 2 * units }),
-                recurrent: Panels::pack(recurrent, units),
-                bias: bias.chunks(WIDTH).map(padded).collect(),
-                backward,
-            }
+            let inputs = if layer == 0 { 1 } else { 2 * units };
+            Direction::new([kernel, recurrent, bias], [inputs, units], backward)
         };
         let (dense_kernel, dense_bias) = weights.dense();
         Self {
@@ -115,10 +111,29 @@ impl OriginalNetwork {
 }
 
 impl Direction {
+    /// From kernel, recurrent kernel and bias, row after row, and the numbers of inputs and units.
+    pub fn new(
+        [kernel, recurrent, bias]: [&[f32]; 3],
+        [inputs, units]: [usize; 2],
+        backward: bool,
+    ) -> Self {
+        Self {
+            kernel: Panels::pack(kernel, inputs),
+            recurrent: Panels::pack(recurrent, units),
+            bias: bias.chunks(WIDTH).map(padded).collect(),
+            backward,
+        }
+    }
+
+    /// Lanes of the gates of one step.
+    pub fn lanes(&self) -> usize {
+        self.bias.len()
+    }
+
     /// Runs over the steps of `inputs` in this direction and tells `output` the state after each;
-    /// the last stays in `hidden`.
+    /// the last stays in `hidden`. `gates` holds the lanes of every step.
     #[inline(always)]
-    fn run(
+    pub fn run(
         &self,
         inputs: &[f32],
         gates: &mut [Lane],
@@ -133,8 +148,9 @@ impl Direction {
         self.kernel.add_products(inputs, gates);
         cell.fill(0.0);
         hidden.fill(0.0);
-        for position in 0..WINDOW {
-            let step = if self.backward { WINDOW - 1 - position } else { position };
+        let steps = gates.len() / lanes;
+        for position in 0..steps {
+            let step = if self.backward { steps - 1 - position } else { position };
             let gates = &mut gates[step * lanes..][..lanes];
             self.recurrent.add_product(hidden, gates);
             advance(gates.as_flattened(), cell, hidden);
@@ -160,7 +176,8 @@ fn advance(gates: &[f32], cell: &mut [f32], hidden: &mut [f32]) {
     }
 }
 
-fn padded(part: &[f32]) -> Lane {
+/// A lane that begins with `part` and goes on with zeros.
+pub(in crate::predictor) fn padded(part: &[f32]) -> Lane {
     let mut lane = [0.0; WIDTH];
     lane[..part.len()].copy_from_slice(part);
     lane

@@ -2,16 +2,16 @@
 
 /// Columns of a panel: enough sums side by side to hide the latency of an addition, few enough to
 /// stay in registers.
-pub(super) const WIDTH: usize = 32;
+pub(in crate::predictor) const WIDTH: usize = 32;
 
 /// One row of a panel, or as many sums.
-pub(super) type Lane = [f32; WIDTH];
+pub(in crate::predictor) type Lane = [f32; WIDTH];
 
 /// A matrix cut into panels of [`WIDTH`] columns, each stored row after row; the last is filled up
 /// with zeros. A product then reads memory in order and keeps its sums in registers. Each sum is
 /// taken in the order of the rows, whatever the width of the machine's registers.
 #[derive(Clone, Debug)]
-pub(super) struct Panels {
+pub(in crate::predictor) struct Panels {
     rows: usize,
     lanes: Vec<Lane>,
 }

@@ -2,7 +2,7 @@
 //! tell apart, legible in print at the width of a page.
 //!
 //! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds, [`draw_forecast`]
-//! forecasters on a trace. The same input gives the same bytes.
+//! forecasters on a trace, [`draw_losses`] a training. The same input gives the same bytes.
 
 mod axes;
 mod canvas;
@@ -10,6 +10,7 @@ mod comparison;
 mod forecast;
 mod keys;
 mod latency;
+mod losses;
 mod style;
 mod timeline;
 mod timeline_data;
@@ -22,6 +23,7 @@ use super::Comparison;
 use super::forecast::{Forecasts, TraceScores};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
+use crate::predictor::train::TrainingState;
 use crate::run::Run;
 use crate::scenario::Scenario;
 
@@ -59,6 +61,20 @@ pub fn draw_forecast(
     write(&forecast::draw(forecasts, scores), dir, &name)
 }
 
+/// Draws the losses of a training, which are of the kind `loss`, into `dir`, which is made if need be.
+/// Gives the files written: `losses.svg` and `.png`.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_losses(
+    title: &str,
+    state: &TrainingState,
+    loss: &str,
+    dir: &Path,
+) -> Result<Vec<PathBuf>> {
+    write(&losses::draw(title, state, loss), dir, "losses")
+}
+
 fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
     fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
     let svg = dir.join(format!("{name}.svg"));
@@ -87,6 +103,7 @@ fn file_name(policy: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::predictor::train::EpochLoss;
     use crate::report::fixtures;
 
     /// Where to keep the figures of the tests for looking at them; unset, they go.
@@ -244,6 +261,22 @@ mod tests {
             policy.slo_violation_share.ci95 = None;
         }
         drawn("comparison-odd", |dir| draw_comparison(&odd, dir));
+    }
+
+    #[test]
+    fn losses_are_drawn_from_none_to_many() {
+        let mut state = TrainingState::default();
+        drawn("losses-none", |dir| draw_losses("Training", &state, "loss", dir));
+        for epoch in 0..40 {
+            let loss = 1.0 / f64::from(1 + epoch) + 0.01 * f64::from(epoch % 3);
+            let train = (epoch > 0).then_some(0.9 * loss);
+            state.losses.push(EpochLoss { epoch, train, validation: loss });
+            state.epoch = epoch;
+        }
+        let svg = drawn("losses", |dir| draw_losses("Training of m", &state, "a loss", dir));
+        for text in ["Training of m", "a loss", "epoch", "training", "validation"] {
+            assert!(svg.contains(text), "{text}");
+        }
     }
 
     #[test]
