@@ -229,6 +229,20 @@ impl LstmState {
         Self { batch, values: vec![0.0; 2 * batch * units] }
     }
 
+    /// From h and c one after the other, [2, B, H]: the numbers of [`LstmOutput::state`].
+    ///
+    /// # Errors
+    /// When they do not divide among `batch` rows.
+    pub fn from_values(batch: usize, values: Vec<f32>) -> Result<Self> {
+        if batch == 0 || !values.len().is_multiple_of(2 * batch) {
+            let count = values.len();
+            return Err(Error::Failed(format!(
+                "an LSTM state of {count} numbers for {batch} rows"
+            )));
+        }
+        Ok(Self { batch, values })
+    }
+
     /// Rows, B.
     pub fn batch(&self) -> usize {
         self.batch

@@ -325,6 +325,8 @@ fn acting_step_by_step_is_the_sequence() {
     }
     let last: Vec<f64> = state.values().iter().map(|&x| f64::from(x)).collect();
     assert_close(&last, &values(&expected.state), 1e-6, "final state");
+    assert_eq!(State::from_values(batch, state.values().to_vec()).unwrap(), state);
+    assert!(State::from_values(batch, vec![0.0; 7]).is_err());
 }
 
 #[test]
