@@ -1,12 +1,20 @@
-//! The original predictor's forecast, with random weights of the size of the shipped network's.
+//! Forecasts of three services: of the original predictor, with random weights of the size of the
+//! shipped network's, and of the quantile model.
 
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use quotascale::predictor::dataset::Fractions;
+use quotascale::predictor::original::checkpoint::Source;
 use quotascale::predictor::original::{
     MinMaxScaler, OriginalPredictor, OriginalWeights, RawTensor,
 };
+use quotascale::predictor::quantile::QuantileModel;
+use quotascale::predictor::quantile::learner::QuantileLearner;
+use quotascale::predictor::train::Learner;
+use quotascale::predictor::{Forecast, Forecaster};
 use quotascale::rng::Streams;
+use quotascale::trace::series::Series;
 use rand::RngExt;
 
 /// Units of the shipped network.
@@ -39,5 +47,25 @@ fn forecast(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, forecast);
+fn quantiles(criterion: &mut Criterion) {
+    let users: Vec<f64> = (0..300).map(|row| f64::from(40 + row * row % 23)).collect();
+    let series = Series {
+        name: "bench".to_owned(),
+        row_s: 120.0,
+        masked: vec![false; users.len()],
+        users: users.clone(),
+        times: Vec::new(),
+    };
+    let source = Source { file: "bench".to_owned(), sha256: String::new(), keras_version: None };
+    let learner = QuantileLearner::new(&[series], Fractions::default(), 5, 0, source, "");
+    let learner = learner.unwrap();
+    let model = QuantileModel::new(learner.config(), &learner.params().values().unwrap());
+    let state = model.start(&[&users, &users[..200], &users[..100]]);
+    let mut forecast = Forecast::default();
+    criterion.bench_function("three forecasts of the quantile model", |bencher| {
+        bencher.iter(|| model.forecast(black_box(&state), 5, &mut forecast));
+    });
+}
+
+criterion_group!(benches, forecast, quantiles);
 criterion_main!(benches);

@@ -18,6 +18,7 @@ use crate::predictor::train::original::{LEAK, OriginalLearner, UNITS};
 use crate::predictor::train::{
     Identity, Learner, SavedTraining, Stopped, Trainer, TrainingPlan, TrainingRecord, Watch,
 };
+use crate::predictor::trained;
 use crate::report;
 use crate::trace::DEFAULT_STAGE_S;
 use crate::trace::series::{Mask, Series, SeriesRule};
@@ -49,7 +50,7 @@ pub struct Args {
     /// Seed of the initial weights and of the order of the windows.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Most epochs; default: 100 of the original, 60 of quantile.
+    /// Most epochs; default: 100 of the original, 60 of quantile, fewer for long series.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     epochs: Option<u32>,
     /// Do all epochs, whatever the validation loss.
@@ -261,7 +262,7 @@ fn check_place(out: &Path, args: &Args) -> Result<()> {
     if entries.next().is_none() {
         return Ok(());
     }
-    let is_predictor = out.join("metadata.json").exists();
+    let is_predictor = trained::is_predictor(out);
     if is_predictor && args.force {
         return Ok(());
     }

@@ -24,6 +24,11 @@ pub struct TrainedPredictor {
     pub sha256: String,
 }
 
+/// Whether the folder `path` says that it is a predictor's, of whatever kind.
+pub fn is_predictor(path: &Path) -> bool {
+    predictor_head(path).is_ok_and(|head| head.is_predictor())
+}
+
 /// Reads the folder `path` of any kind of predictor.
 ///
 /// # Errors

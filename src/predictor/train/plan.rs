@@ -2,6 +2,11 @@
 
 use crate::nn::{AdamConfig, Clip, EpsilonForm};
 
+/// Updates that a training of the quantile model is planned for at most, and bounds of its epochs.
+const MOST_UPDATES: usize = 6000;
+const MOST_EPOCHS: usize = 60;
+const LEAST_EPOCHS: usize = 6;
+
 /// How a predictor is trained.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TrainingPlan {
@@ -47,8 +52,8 @@ impl TrainingPlan {
         Self { restore_best: true, ..Self::original(seed) }
     }
 
-    /// The quantile model's, for `windows` windows to fit on: few of them get smaller batches, so that
-    /// an epoch is some sixty updates whatever the series.
+    /// The quantile model's, for `windows` windows to fit on: few of them get smaller batches, many of
+    /// them fewer epochs with a faster decay, so that a training takes about as long whatever the series.
     pub fn quantile(seed: u64, windows: usize) -> Self {
         let adam = AdamConfig {
             learning_rate: 2e-3,
@@ -57,16 +62,35 @@ impl TrainingPlan {
             epsilon: 1e-8,
             form: EpsilonForm::Torch,
         };
+        let batch = (windows / 60).next_power_of_two().clamp(32, 256);
+        let updates = windows.div_ceil(batch).max(1);
+        let epochs = (MOST_UPDATES / updates).clamp(LEAST_EPOCHS, MOST_EPOCHS) as u32;
         Self {
             seed,
-            batch: (windows / 60).next_power_of_two().clamp(32, 256),
-            epochs: 60,
+            batch,
+            epochs,
             patience: Some(8),
             restore_best: true,
             judge_start: true,
             adam,
-            decay: 0.95,
+            decay: 0.95_f64.powf(MOST_EPOCHS as f64 / f64::from(epochs)),
             clip: Clip::Norm(1.0),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_training_is_about_as_long_whatever_the_series() {
+        let plan = TrainingPlan::quantile(0, 15_195);
+        assert_eq!((plan.batch, plan.epochs, plan.decay), (256, 60, 0.95));
+        assert_eq!(TrainingPlan::quantile(0, 1243).batch, 32);
+        let long = TrainingPlan::quantile(0, 209_300);
+        assert_eq!(long.epochs, 7);
+        assert!((long.decay.powi(7) / 0.95_f64.powi(60) - 1.0).abs() < 1e-9);
+        assert_eq!(TrainingPlan::quantile(0, 1).batch, 32);
     }
 }
