@@ -20,7 +20,7 @@ pub struct Dense {
 }
 
 impl Dense {
-    /// From weights [I, O] and bias [O] (tensors of `Var`s, to be trained).
+    /// From weights `[I, O]` and bias `[O]` (tensors of `Var`s, to be trained).
     ///
     /// # Errors
     /// When the shapes do not fit or the numbers are neither f32 nor f64.

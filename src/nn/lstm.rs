@@ -26,7 +26,7 @@ pub struct SequenceOptions<'a> {
     /// [T, B] row by row: where set, the state is zero before that step, and no gradient goes from
     /// it to earlier steps.
     pub resets: Option<&'a [bool]>,
-    /// [B]: steps from here on are padding. They leave the state as it is, repeat it as output, ignore
+    /// `[B]`: steps from here on are padding. They leave the state as it is, repeat it as output, ignore
     /// resets, and send no gradient to weights or inputs. (What the output's gradient holds there
     /// flows to the state that is repeated.) The padding itself has to be finite numbers.
     pub lengths: Option<&'a [usize]>,

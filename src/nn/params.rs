@@ -86,7 +86,7 @@ impl ParamStore {
         BiLstm::new(forward, backward)
     }
 
-    /// Adds a dense layer: `NAME.weights` [I, O] and `NAME.bias` [O].
+    /// Adds a dense layer: `NAME.weights` `[I, O]` and `NAME.bias` `[O]`.
     ///
     /// # Errors
     /// When the name is taken.

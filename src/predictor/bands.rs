@@ -2,7 +2,7 @@
 //!
 //! The errors are those of the model over the rows it was fitted on, taken apart by how far ahead the
 //! row was and by how many users were expected: traffic errs by more when there is more of it. There
-//! are at most [`MOST_LEVELS`] levels of users, each of at least [`LEAST_ERRORS`] errors.
+//! are at most `MOST_LEVELS` levels of users, each of at least `LEAST_ERRORS` errors.
 
 use std::ops::Range;
 use std::sync::Arc;

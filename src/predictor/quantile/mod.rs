@@ -7,7 +7,7 @@
 //! last layer begins at zero, so that training starts at the autoregression with the quantiles of its
 //! errors, and learns only what improves on that.
 //!
-//! - [`view`]: a window as the model sees it. - [`line`]: the autoregression.
+//! - [`view`]: a window as the model sees it. - [`mod@line`]: the autoregression.
 //! - [`network`]: the network outside candle. - [`loss`]: the pinball loss and its gradient.
 //! - [`learner`]: the network in training. - [`checkpoint`]: its folder.
 
