@@ -51,6 +51,7 @@ fn quantiles(criterion: &mut Criterion) {
     let users: Vec<f64> = (0..300).map(|row| f64::from(40 + row * row % 23)).collect();
     let series = Series {
         name: "bench".to_owned(),
+        unit: "users".to_owned(),
         row_s: 120.0,
         masked: vec![false; users.len()],
         users: users.clone(),
