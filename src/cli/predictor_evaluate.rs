@@ -37,7 +37,8 @@ pub struct Args {
     /// Columns or services to take; default: `users`, else all that are no time.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     column: Vec<String>,
-    /// Models: names, or folders of predictors; default: all that need no training by `predictor train`.
+    /// Models: names, folders of predictors, or NAME:FOLDER (folders of one name are seeds of one model);
+    /// default: all that need no training by `predictor train`.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     models: Vec<String>,
     /// Rows ahead to forecast and judge.
@@ -111,8 +112,8 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
 enum Model {
     /// Fitted on each series anew.
     Baseline(Baseline),
-    /// Trained before; by the name of its folder.
-    Trained(String, TrainedPredictor),
+    /// Trained before, under the name of its folder or the one given; one predictor a seed.
+    Trained(String, Vec<TrainedPredictor>),
 }
 
 impl Model {
@@ -127,7 +128,10 @@ impl Model {
     fn identity(&self) -> String {
         match self {
             Self::Baseline(baseline) => baseline.to_string(),
-            Self::Trained(name, predictor) => format!("{name}@{}", predictor.sha256),
+            Self::Trained(name, seeds) => {
+                let hashes: Vec<&str> = seeds.iter().map(|seed| seed.sha256.as_str()).collect();
+                format!("{name}@{}", hashes.join("+"))
+            }
         }
     }
 }
@@ -139,21 +143,35 @@ fn models(names: &[String]) -> Result<Vec<Model>> {
     }
     let mut models: Vec<Model> = Vec::new();
     for name in names {
-        let model = model(name.trim())?;
-        if models.iter().any(|other| other.name() == model.name()) {
-            return Err(Error::input(
-                "--models",
-                format!("`{}` is there twice", model.name()),
-                "name it once; predictors go by the last part of their folder's name",
-            ));
+        let (named, model) = model(name.trim())?;
+        match (models.iter_mut().find(|other| other.name() == model.name()), model) {
+            (None, model) => models.push(model),
+            // The same name given to several folders: seeds of one model.
+            (Some(Model::Trained(_, seeds)), Model::Trained(_, more)) if named => {
+                seeds.extend(more)
+            }
+            (Some(_), model) => {
+                return Err(Error::input(
+                    "--models",
+                    format!("`{}` is there twice", model.name()),
+                    "name it once; predictors go by the last part of their folder's name, or by NAME in NAME:FOLDER, where folders of one name are seeds of one model",
+                ));
+            }
         }
-        models.push(model);
     }
     Ok(models)
 }
 
-/// A baseline's name or a predictor's folder.
-fn model(name: &str) -> Result<Model> {
+/// A baseline's name, a predictor's folder, or `NAME:FOLDER`; and whether a name was given.
+fn model(text: &str) -> Result<(bool, Model)> {
+    if let Some((name, folder)) = text.split_once(':').filter(|(name, _)| !name.is_empty()) {
+        let predictor = trained::load(Path::new(folder))?;
+        return Ok((true, Model::Trained(name.to_owned(), vec![predictor])));
+    }
+    Ok((false, unnamed_model(text)?))
+}
+
+fn unnamed_model(name: &str) -> Result<Model> {
     let path = Path::new(name);
     match name.parse() {
         Ok(baseline) => Ok(Model::Baseline(baseline)),
@@ -162,7 +180,7 @@ fn model(name: &str) -> Result<Model> {
             // The folder's own name, even where it was reached as `.` or `..`.
             let whole = path.canonicalize().unwrap_or_else(|_| path.to_owned());
             let last = whole.file_name().unwrap_or(whole.as_os_str());
-            Ok(Model::Trained(last.to_string_lossy().into_owned(), predictor))
+            Ok(Model::Trained(last.to_string_lossy().into_owned(), vec![predictor]))
         }
         Err(error) => Err(error),
     }
@@ -248,15 +266,20 @@ fn candidate(
     before: Range<usize>,
     horizon: usize,
 ) -> Candidate {
-    let forecaster = match model {
-        Model::Baseline(baseline) => baseline.fit(std::slice::from_ref(training)),
-        Model::Trained(_, predictor) => Arc::clone(&predictor.forecaster),
+    let with_bands = |forecaster: Arc<dyn Forecaster>| -> Arc<dyn Forecaster> {
+        Arc::new(WithBands::fit(forecaster, series, before.clone(), horizon))
     };
-    let forecaster: Arc<dyn Forecaster> = match model {
-        Model::Trained(_, predictor) if predictor.has_bands => forecaster,
-        _ => Arc::new(WithBands::fit(forecaster, series, before, horizon)),
+    let forecasters = match model {
+        Model::Baseline(baseline) => vec![with_bands(baseline.fit(std::slice::from_ref(training)))],
+        Model::Trained(_, seeds) => seeds
+            .iter()
+            .map(|seed| match seed.has_bands {
+                true => Arc::clone(&seed.forecaster),
+                false => with_bands(Arc::clone(&seed.forecaster)),
+            })
+            .collect(),
     };
-    Candidate { name: model.name(), forecasters: vec![forecaster] }
+    Candidate { name: model.name(), forecasters }
 }
 
 impl TraceResult<'_> {
