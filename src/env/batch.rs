@@ -1,0 +1,73 @@
+//! Environments stepped together, as training drives them.
+
+use serde_json::Value;
+
+use crate::error::Result;
+
+/// Environments of one kind, stepped together. An episode that ends is reset inside the step, onto
+/// the next traffic of its environment's own sequence, so that what an environment meets depends on
+/// the master seed and its index alone. No step allocates once the first episode is over.
+///
+/// N environments, S services, F features, A = the options of all services one after the other.
+pub trait BatchEnv: Send {
+    /// Number of environments, N.
+    fn len(&self) -> usize;
+
+    /// Whether there is no environment: never.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Number of options of each service.
+    fn options(&self) -> &[usize];
+
+    /// What an observation holds: names in their order and scales. Its hash goes into checkpoints.
+    fn layout(&self) -> Value;
+
+    /// Features of one observation, F.
+    fn features(&self) -> usize;
+
+    /// Writes the current observations, N x F.
+    fn observe(&self, observations: &mut [f32]);
+
+    /// Writes, N x A, which options can be chosen, and says whether any cannot. Left untouched
+    /// where all can.
+    fn mask(&self, _allowed: &mut [bool]) -> bool {
+        false
+    }
+
+    /// Steps every environment by `actions`, N x S option indices.
+    ///
+    /// # Errors
+    /// When an action cannot be taken or a reward is not finite.
+    fn step(&mut self, actions: &[u32], results: StepResults<'_>) -> Result<()>;
+
+    /// Writes the observation in which the environment's last ended episode ended, F: the value of a
+    /// truncated episode is taken there.
+    fn final_observation(&self, environment: usize, observation: &mut [f32]);
+
+    /// What [`Self::restore`] needs to go on bit for bit.
+    fn save(&self) -> Value;
+
+    /// Goes on where [`Self::save`] was called, in an environment made with the same settings.
+    ///
+    /// # Errors
+    /// [`crate::Error::Input`] when `saved` is another environment's.
+    fn restore(&mut self, saved: &Value) -> Result<()>;
+}
+
+/// Where [`BatchEnv::step`] writes, one entry an environment (observations: F).
+#[derive(Debug)]
+pub struct StepResults<'a> {
+    /// Observations after the step, and after the reset where an episode ended.
+    pub observations: &'a mut [f32],
+    /// Rewards, with the scenario's `reward.scale` applied.
+    pub rewards: &'a mut [f64],
+    /// The part of each reward that depends on traffic only, whatever the policy does: taking it off
+    /// changes no policy and removes noise. 0 where the environment knows none.
+    pub baselines: &'a mut [f64],
+    /// Whether the episode ended by the rules: nothing comes after it.
+    pub terminated: &'a mut [bool],
+    /// Whether the episode was cut while the world goes on: its value is bootstrapped.
+    pub truncated: &'a mut [bool],
+}
