@@ -56,6 +56,7 @@ fn quantiles(criterion: &mut Criterion) {
         masked: vec![false; users.len()],
         users: users.clone(),
         times: Vec::new(),
+        start_s: None,
     };
     let source = Source { file: "bench".to_owned(), sha256: String::new(), keras_version: None };
     let learner = QuantileLearner::new(&[series], Fractions::default(), 5, 0, source, "");

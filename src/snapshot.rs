@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 pub struct Snapshot {
     /// Seconds since the start (live: unix time).
     pub t_s: f64,
+    /// The time of day and date, seconds since 1970-01-01; none where the clock is a simulated one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_s: Option<f64>,
     /// Decisions made before this one.
     pub step: u32,
     /// One entry a service, in the scenario's order.

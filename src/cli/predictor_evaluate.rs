@@ -273,9 +273,9 @@ fn candidate(
         Model::Baseline(baseline) => vec![with_bands(baseline.fit(std::slice::from_ref(training)))],
         Model::Trained(_, seeds) => seeds
             .iter()
-            .map(|seed| match seed.has_bands {
-                true => Arc::clone(&seed.forecaster),
-                false => with_bands(Arc::clone(&seed.forecaster)),
+            .map(|seed| {
+                let forecaster = seed.for_services([series.name.as_str()]);
+                if seed.has_bands { forecaster } else { with_bands(forecaster) }
             })
             .collect(),
     };

@@ -80,7 +80,7 @@ impl Controller {
         state: &mut ControllerState,
     ) -> Result<Decision> {
         let mut users = snapshot.services.iter().map(|service| service.users);
-        self.forecaster.observe(&mut users, &mut state.forecaster);
+        self.forecaster.observe(&mut users, snapshot.time_s, &mut state.forecaster);
         match known {
             Some(known) => state.forecast.set_known(known),
             None => self.forecaster.forecast(&state.forecaster, 1, &mut state.forecast),

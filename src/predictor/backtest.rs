@@ -115,7 +115,8 @@ pub fn roll(
     for row in 0..rows.end.saturating_sub(1) {
         let masked = series.masked[row];
         let users = if masked { f64::NAN } else { series.users[row] };
-        forecaster.observe(&mut std::iter::once(users), &mut state);
+        let now_s = series.time_s(row);
+        forecaster.observe(&mut std::iter::once(users), now_s, &mut state);
         if !rows.contains(&row) {
             continue;
         }

@@ -41,7 +41,8 @@ impl ForecasterKind {
             Self::Perfect => Ok(Foresight::Perfect),
             _ if scenario.environment() == EnvironmentKind::Paper => Ok(Foresight::default()),
             Self::Folder(_, predictor) => {
-                Ok(Foresight::Forecaster(Arc::clone(&predictor.forecaster)))
+                let names = scenario.spec.service.iter().map(|service| service.name.as_str());
+                Ok(Foresight::Forecaster(predictor.for_services(names)))
             }
             Self::Baseline(baseline) => {
                 Ok(Foresight::Forecaster(baseline.fit(&scenario_training(scenario)?)))

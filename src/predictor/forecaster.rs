@@ -33,6 +33,12 @@ pub struct SeriesState {
     pub recent: Vec<f64>,
     /// Numbers of the model's own.
     pub carried: Vec<f64>,
+    /// Whether there was no sample for the last row, which repeats the one before it.
+    #[serde(default)]
+    pub missing: bool,
+    /// The time of the last row, seconds since 1970-01-01, where there is a clock.
+    #[serde(default)]
+    pub now_s: Option<f64>,
 }
 
 impl SeriesState {
@@ -48,7 +54,8 @@ impl SeriesState {
 
     /// Takes in one row; `false` where there is nothing to take in. `memory` values are kept.
     fn push(&mut self, users: f64, memory: usize) -> bool {
-        let users = if users.is_finite() { Some(users) } else { self.last() };
+        self.missing = !users.is_finite();
+        let users = if self.missing { self.last() } else { Some(users) };
         if let Some(users) = users {
             // Moved rarely rather than at every row.
             if self.recent.len() >= 2 * memory {
@@ -167,6 +174,7 @@ pub trait Forecaster: Send + Sync {
                     clock: -(rows.len() as i64),
                     recent: Vec::with_capacity(2 * memory),
                     carried: self.carried(service),
+                    ..SeriesState::default()
                 };
                 for &users in *rows {
                     self.take_in(service, users, memory, &mut series);
@@ -194,10 +202,17 @@ pub trait Forecaster: Send + Sync {
         }
     }
 
-    /// Takes in the users of each service at one row.
-    fn observe(&self, users: &mut dyn Iterator<Item = f64>, state: &mut ForecasterState) {
+    /// Takes in the users of each service at one row, whose time is `now_s` (seconds since 1970-01-01)
+    /// where there is a clock.
+    fn observe(
+        &self,
+        users: &mut dyn Iterator<Item = f64>,
+        now_s: Option<f64>,
+        state: &mut ForecasterState,
+    ) {
         let memory = self.memory().max(1);
         for (service, (series, users)) in state.services.iter_mut().zip(users).enumerate() {
+            series.now_s = now_s;
             self.take_in(service, users, memory, series);
         }
     }
@@ -249,13 +264,14 @@ mod tests {
         assert!(forecast.by_persistence(0) && forecast.by_persistence(1));
         assert!(forecast.next()[1].is_nan(), "nothing is known: not zero");
         for users in [[7.0, 1.0], [10.0, f64::NAN]] {
-            model.observe(&mut users.into_iter(), &mut state);
+            model.observe(&mut users.into_iter(), None, &mut state);
         }
         model.forecast(&state, 1, &mut forecast);
         assert_eq!(forecast.next(), [7.0, 1.0]);
         assert!(!forecast.by_persistence(0) && forecast.by_persistence(1));
         assert_eq!(state.services[1].recent, [1.0, 1.0], "a missing sample repeats the last");
         assert_eq!((state.services[0].clock, state.services[1].clock), (2, 2));
+        assert!(state.services[1].missing && !state.services[0].missing);
     }
 
     #[test]
@@ -263,7 +279,7 @@ mod tests {
         let model = MovingAverage::new(3);
         let mut state = model.start(&[&[]]);
         for row in 0..1000 {
-            model.observe(&mut [f64::from(row)].into_iter(), &mut state);
+            model.observe(&mut [f64::from(row)].into_iter(), None, &mut state);
             assert!(state.services[0].recent.len() <= 6);
         }
         let text = serde_json::to_string(&state).unwrap();
@@ -273,7 +289,7 @@ mod tests {
         let fitted = HoltWinters::fit(&[Training::of(&[1.0; 20], 1)]);
         assert!(!fitted.accepts(&restored, 1));
         for state in [&mut state, &mut restored] {
-            model.observe(&mut [5.0].into_iter(), state);
+            model.observe(&mut [5.0].into_iter(), None, state);
         }
         assert_eq!(restored, state);
         let mut forecast = Forecast::default();

@@ -7,7 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::Forecaster;
 use super::folder::{CONFIG_FILE, MODEL_FILE, predictor_head};
+use super::original::OriginalPredictor;
 use super::original::checkpoint::{self as original, OriginalCheckpoint};
+use super::quantile::QuantileModel;
 use super::quantile::checkpoint::{self as quantile, QuantileCheckpoint};
 use crate::error::{Error, Result};
 
@@ -18,10 +20,29 @@ pub struct TrainedPredictor {
     pub kind: &'static str,
     /// Whether it forecasts quantiles.
     pub has_bands: bool,
-    /// The forecaster.
-    pub forecaster: Arc<dyn Forecaster>,
+    network: Network,
     /// SHA-256 of its network, hexadecimal.
     pub sha256: String,
+}
+
+#[derive(Clone)]
+enum Network {
+    Original(Arc<OriginalPredictor>),
+    Quantile(QuantileModel),
+}
+
+impl TrainedPredictor {
+    /// The forecaster for services of these names: one that was trained on a service of the same name
+    /// knows it.
+    pub fn for_services<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Arc<dyn Forecaster> {
+        match &self.network {
+            Network::Original(predictor) => Arc::clone(predictor) as Arc<dyn Forecaster>,
+            Network::Quantile(model) => Arc::new(model.for_services(names)),
+        }
+    }
 }
 
 /// Whether the folder `path` says that it is a predictor's, of whatever kind.
@@ -35,9 +56,14 @@ pub fn is_predictor(path: &Path) -> bool {
 /// [`Error::Input`] when it is no predictor's folder, of an unknown kind, or damaged.
 pub fn load(path: &Path) -> Result<TrainedPredictor> {
     let head = predictor_head(path)?;
-    let (kind, forecaster): (_, Arc<dyn Forecaster>) = match head.kind.as_str() {
-        original::KIND => (original::KIND, Arc::new(OriginalCheckpoint::load(path)?.predictor())),
-        quantile::KIND => (quantile::KIND, Arc::new(QuantileCheckpoint::load(path)?.model())),
+    let (kind, network) = match head.kind.as_str() {
+        original::KIND => {
+            let predictor = OriginalCheckpoint::load(path)?.predictor();
+            (original::KIND, Network::Original(Arc::new(predictor)))
+        }
+        quantile::KIND => {
+            (quantile::KIND, Network::Quantile(QuantileCheckpoint::load(path)?.model()))
+        }
         other => {
             return Err(Error::input(
                 path.display(),
@@ -52,5 +78,5 @@ pub fn load(path: &Path) -> Result<TrainedPredictor> {
         hash.update(std::fs::read(&file).map_err(|source| Error::io("read", &file, source))?);
     }
     let sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(TrainedPredictor { kind, has_bands: kind == quantile::KIND, forecaster, sha256 })
+    Ok(TrainedPredictor { kind, has_bands: kind == quantile::KIND, network, sha256 })
 }

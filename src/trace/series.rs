@@ -38,6 +38,8 @@ pub struct Series {
     pub masked: Vec<bool>,
     /// The time of each row as written (empty for rows that are missing); empty without times.
     pub times: Vec<String>,
+    /// The time of the first row, seconds since 1970-01-01, where the file gives dates.
+    pub start_s: Option<f64>,
 }
 
 /// Rows that are neither learned from nor judged on.
@@ -149,6 +151,16 @@ impl Series {
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
+
+    /// The time of a row, seconds since 1970-01-01, where the file gives dates.
+    pub fn time_s(&self, row: usize) -> Option<f64> {
+        self.start_s.map(|start_s| start_s + row as f64 * self.row_s)
+    }
+
+    /// The name without its file: of a series that is one of several, the column's or the service's.
+    pub fn service(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
 }
 
 /// Series of a trace whose stages are equally long.
@@ -176,6 +188,7 @@ fn from_trace(file: &str, stem: &str, trace: &Trace, rule: &SeriesRule) -> Resul
             masked: masked.collect(),
             users,
             times: Vec::new(),
+            start_s: None,
         })
     });
     let series = series.collect::<Result<Vec<_>>>()?;
@@ -208,6 +221,7 @@ fn from_table(file: &str, stem: &str, text: &str, rule: &SeriesRule) -> Result<V
         None => None,
     };
     let times: Vec<String> = rows.times.into_iter().map(|(_, text)| text).collect();
+    let start_s = times.first().and_then(|time| parse_iso(time));
     let several = names.len() > 1;
     let series = names.into_iter().zip(rows.users).map(|(name, users)| Series {
         // Without times the columns are services, as in the interval form.
@@ -217,6 +231,7 @@ fn from_table(file: &str, stem: &str, text: &str, rule: &SeriesRule) -> Result<V
         users,
         masked: rows.masked.clone(),
         times: times.clone(),
+        start_s,
     });
     Ok(series.collect())
 }
@@ -402,6 +417,7 @@ mod tests {
         assert_eq!((series.name.as_str(), series.row_s), ("t", 120.0));
         assert_eq!(series.users, [9.0, 8.0]);
         assert_eq!(series.times[1], "1998-06-28T08:02Z");
+        assert_eq!((series.time_s(1), series.service()), (Some(899_020_920.0), "t"));
         assert_eq!(series.unit, "users");
         let requests = &read(plain, &["requests_2min"], &[]).unwrap()[0];
         assert_eq!((requests.unit.as_str(), requests.users[0]), ("requests_2min", 15473.0));
@@ -411,6 +427,7 @@ mod tests {
             (intervals[1].name.as_str(), &intervals[1].users[..]),
             ("t/senti", &[2.0, 4.0][..])
         );
+        assert_eq!((intervals[1].time_s(0), intervals[1].service()), (None, "senti"));
         let stages = "service,duration_s,users,spawn_rate\na,60,1,1\nb,9,5,5\na,60,2,2\nb,9,6,6\n";
         let series = read(stages, &["b"], &[]).unwrap();
         assert_eq!((series[0].row_s, &series[0].users[..]), (9.0, &[5.0, 6.0][..]));

@@ -143,7 +143,7 @@ fn observing_and_forecasting_do_not_allocate() {
         model.forecast(&state, 4, &mut forecast);
         let count = allocations(|| {
             for row in &rows {
-                model.observe(&mut [*row, row + 1.0, f64::NAN].into_iter(), &mut state);
+                model.observe(&mut [*row, row + 1.0, f64::NAN].into_iter(), None, &mut state);
                 model.forecast(&state, 4, &mut forecast);
             }
         });
@@ -182,6 +182,7 @@ fn a_forecast_by_a_trained_network_does_not_allocate() {
         masked: vec![false; rows.len()],
         users: rows.clone(),
         times: Vec::new(),
+        start_s: None,
     };
     let source = Source { file: "s".to_owned(), sha256: String::new(), keras_version: None };
     let learner = QuantileLearner::new(&[series], Fractions::default(), 5, 1, source, "1").unwrap();
@@ -191,7 +192,7 @@ fn a_forecast_by_a_trained_network_does_not_allocate() {
     model.forecast(&state, 5, &mut forecast);
     let count = allocations(|| {
         for row in 0..200 {
-            model.observe(&mut [f64::from(row % 7); 3].into_iter(), &mut state);
+            model.observe(&mut [f64::from(row % 7); 3].into_iter(), None, &mut state);
             model.forecast(&state, 5, &mut forecast);
         }
     });

@@ -1,11 +1,13 @@
 //! The folder of a quantile model: `model.safetensors`, `config.json` and `metadata.json`.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::line::{LINE_ROWS, Line};
-use super::view::{ROWS, STEP_INPUTS, SUMMARY};
+use super::line::{LINE_ROWS, Lines};
+use super::view::{ROWS, STEP_INPUTS};
+use super::windows::once_size;
 use super::{OUTPUTS, QuantileModel};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
@@ -19,7 +21,7 @@ use crate::predictor::train::TrainingRecord;
 /// What `metadata.json` calls a folder of a quantile model.
 pub const KIND: &str = "predictor-quantile";
 /// Changes when a folder of an older program can no longer be read as it is.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// What `config.json` calls the network.
 const ARCHITECTURE: &str = "ar-lstm-quantiles";
 /// Larger sizes speak of a damaged file.
@@ -40,30 +42,45 @@ pub struct QuantileConfig {
     pub hidden: usize,
     /// The quantiles.
     pub quantiles: [f64; 3],
-    /// The autoregression, one line for each row ahead.
-    pub lines: Vec<Line>,
+    /// Whether the network sees the time of day.
+    pub calendar: bool,
     /// What is added to the outputs for the distances below and above the median.
     pub offsets: Vec<[f64; 2]>,
-    /// What the distances are multiplied by, so that they are right on the validation part.
-    pub widths: Vec<[f64; 2]>,
+    /// The autoregression of services that have none of their own.
+    pub shared: Lines,
+    /// The autoregression of services that were learned from, by name.
+    pub services: BTreeMap<String, Lines>,
 }
 
 impl QuantileConfig {
-    /// Of a network of these sizes, with distances as they are.
-    pub fn new(units: usize, hidden: usize, lines: Vec<Line>, offsets: Vec<[f64; 2]>) -> Self {
-        let architecture = ARCHITECTURE.to_owned();
-        let widths = vec![[1.0; 2]; lines.len()];
-        let quantiles = QUANTILES;
-        Self { architecture, rows: ROWS, units, hidden, quantiles, lines, offsets, widths }
+    /// Of a network of these sizes, without the time of day or lines of single services.
+    pub fn new(units: usize, hidden: usize, shared: Lines, offsets: Vec<[f64; 2]>) -> Self {
+        Self {
+            architecture: ARCHITECTURE.to_owned(),
+            rows: ROWS,
+            units,
+            hidden,
+            quantiles: QUANTILES,
+            calendar: false,
+            offsets,
+            shared,
+            services: BTreeMap::new(),
+        }
+    }
+
+    /// Rows ahead.
+    pub fn horizon(&self) -> usize {
+        self.shared.lines.len()
     }
 
     /// Names and shapes of the tensors.
     pub fn shapes(&self) -> [(&'static str, Vec<usize>); 5] {
-        let horizon = self.lines.len();
+        let horizon = self.horizon();
+        let once = once_size(horizon, self.calendar);
         [
             ("body.weights", vec![STEP_INPUTS + self.units + 1, 4 * self.units]),
             ("head.bias", vec![self.hidden]),
-            ("head.weights", vec![self.units + SUMMARY + horizon, self.hidden]),
+            ("head.weights", vec![self.units + once, self.hidden]),
             ("out.bias", vec![OUTPUTS * horizon]),
             ("out.weights", vec![self.hidden, OUTPUTS * horizon]),
         ]
@@ -80,26 +97,23 @@ impl QuantileConfig {
                 self.rows, self.quantiles
             ));
         }
-        let sizes = [self.units, self.hidden, self.lines.len()];
+        let sizes = [self.units, self.hidden, self.horizon()];
         if !sizes.iter().all(|size| (1..=MAX_SIZE).contains(size)) {
             return wrong(format!("sizes {sizes:?} of units, hidden units and lines"));
         }
-        if [self.offsets.len(), self.widths.len()] != [self.lines.len(); 2] {
-            return wrong(format!(
-                "{} offsets and {} widths for {} lines",
-                self.offsets.len(),
-                self.widths.len(),
-                self.lines.len()
-            ));
+        if self.offsets.len() != self.horizon() {
+            return wrong(format!("{} offsets for {} lines", self.offsets.len(), self.horizon()));
         }
-        let finite = |line: &Line| {
-            line.intercept.is_finite() && line.slopes.iter().all(|slope| slope.is_finite())
-        };
-        if !self.lines.iter().all(finite)
-            || !self.offsets.as_flattened().iter().all(|offset| offset.is_finite())
-            || !self.widths.as_flattened().iter().all(|&width| width.is_finite() && width > 0.0)
-        {
-            return wrong("a number of the lines, offsets or widths is not finite".to_owned());
+        if !self.offsets.as_flattened().iter().all(|offset| offset.is_finite()) {
+            return wrong("an offset is not finite".to_owned());
+        }
+        if let Err(problem) = self.shared.check(self.horizon()) {
+            return wrong(problem);
+        }
+        for (name, lines) in &self.services {
+            if let Err(problem) = lines.check(self.horizon()) {
+                return wrong(format!("service `{name}`: {problem}"));
+            }
         }
         Ok(())
     }
@@ -155,7 +169,7 @@ impl QuantileCheckpoint {
                 .values()
                 .map(|tensor| tensor.values.len())
                 .sum::<usize>()
-                + self.config.lines.len() * (LINE_ROWS + 1),
+                + (1 + self.config.services.len()) * self.config.horizon() * (LINE_ROWS + 1),
             source: self.source.clone(),
             training: self.training.clone(),
         };

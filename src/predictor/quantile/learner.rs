@@ -8,17 +8,15 @@ use candle_core::{Device, Tensor};
 
 use super::OUTPUTS;
 use super::checkpoint::{QuantileCheckpoint, QuantileConfig};
-use super::line::{self, Line};
 use super::loss::{PinballOperation, Targets, pinball, softplus, softplus_inverse};
 use super::network::{QuantileNetwork, Workspace};
-use super::view::{LEAST_ROWS, ROWS, STEP_INPUTS, STEPS, SUMMARY, View, scaled, squashed};
+use super::view::{LEAST_ROWS, STEP_INPUTS, STEPS};
+use super::windows::{Parts, Windows};
 use crate::error::{Error, Result};
 use crate::nn::init::Kernel;
 use crate::nn::{Activation, Dense, DenseInit, Lstm, ParamStore, SequenceOptions, TensorFile};
 use crate::predictor::QUANTILES;
-use crate::predictor::backtest::mean_change;
-use crate::predictor::baselines::Stretch;
-use crate::predictor::dataset::{Fractions, training};
+use crate::predictor::dataset::Fractions;
 use crate::predictor::folder::Source;
 use crate::predictor::train::original::constant;
 use crate::predictor::train::{Learner, TrainingRecord};
@@ -44,71 +42,6 @@ const TRUSTED: f64 = 200.0;
 /// Bounds of what the distances are multiplied by.
 const LEAST_WIDTH: f64 = 0.5;
 const MOST_WIDTH: f64 = 2.0;
-/// Bound of a window's weight: one burst must not outweigh all the rest.
-const MOST_WEIGHT: f64 = 20.0;
-
-/// Windows as the network sees them.
-#[derive(Clone, Debug, Default)]
-struct Windows {
-    count: usize,
-    /// [count, STEPS, STEP_INPUTS].
-    steps: Vec<f32>,
-    /// [count, SUMMARY + horizon].
-    once: Vec<f32>,
-    /// [count, horizon] and [count].
-    targets: Targets,
-}
-
-/// Views and what followed each, before the lines are known.
-#[derive(Default)]
-struct Views {
-    views: Vec<View>,
-    /// [count, horizon], relative to the view's last row, in units of its scale.
-    followed: Vec<f64>,
-    weights: Vec<f64>,
-}
-
-impl Views {
-    /// Every window in some rows of a series whose mean change is `change`.
-    fn add(&mut self, series: &Series, rows: Range<usize>, horizon: usize, change: Option<f64>) {
-        for Stretch { users, .. } in training(series, rows).stretches {
-            for next in LEAST_ROWS..(users.len() + 1).saturating_sub(horizon) {
-                let view = View::of(&users[next.saturating_sub(ROWS)..next]);
-                let relative = |users: &f64| scaled(users - view.last(), view.scale());
-                self.followed.extend(users[next..next + horizon].iter().map(relative));
-                // So that the loss is in users, relative to how much the series changes.
-                let weight = change.map_or(0.0, |change| view.scale() / change);
-                self.weights.push(weight.min(MOST_WEIGHT));
-                self.views.push(view);
-            }
-        }
-    }
-
-    fn line(&self, horizon: usize, ahead: usize) -> Line {
-        let inputs: Vec<f64> =
-            self.views.iter().flat_map(|view| line::inputs(view).iter().copied()).collect();
-        let followed = self.followed.iter().skip(ahead).step_by(horizon).copied();
-        Line::fit(&inputs, followed.zip(self.weights.iter().copied()))
-    }
-
-    fn windows(&self, lines: &[Line]) -> Windows {
-        let mut windows = Windows { count: self.views.len(), ..Windows::default() };
-        windows.steps.resize(windows.count * STEPS * STEP_INPUTS, 0.0);
-        let steps = windows.steps.chunks_exact_mut(STEPS * STEP_INPUTS);
-        let each = self.views.iter().zip(self.followed.chunks_exact(lines.len()));
-        for ((view, followed), steps) in each.zip(steps) {
-            view.steps(steps);
-            windows.once.extend_from_slice(view.summary());
-            for (line, followed) in lines.iter().zip(followed) {
-                let expected = line.after(view);
-                windows.once.push(squashed(expected) as f32);
-                windows.targets.residuals.push((followed - expected) as f32);
-            }
-        }
-        windows.targets.weights = self.weights.iter().map(|&weight| weight as f32).collect();
-        windows
-    }
-}
 
 /// The network and its windows.
 pub struct QuantileLearner {
@@ -119,6 +52,8 @@ pub struct QuantileLearner {
     config: QuantileConfig,
     train: Windows,
     validation: Windows,
+    /// The service of each series.
+    names: Vec<String>,
     source: Source,
     version: String,
 }
@@ -136,17 +71,9 @@ impl QuantileLearner {
         source: Source,
         version: &str,
     ) -> Result<Self> {
-        let (mut train, mut validation) = (Views::default(), Views::default());
-        let mut changes = false;
-        for series in series {
-            let split = fractions.split(series.len());
-            let change = mean_change(series, split.train.clone());
-            changes |= change.is_some();
-            train.add(series, split.train, horizon, change);
-            validation.add(series, split.validation, horizon, change);
-        }
-        for (part, views) in [("training", &train), ("validation", &validation)] {
-            if views.views.is_empty() {
+        let parts = Parts::new(series, fractions, horizon);
+        for (part, count) in ["training", "validation"].into_iter().zip(parts.counts()) {
+            if count == 0 {
                 return Err(Error::input(
                     &source.file,
                     format!("no window of {} rows in the {part} part", LEAST_ROWS + horizon),
@@ -154,21 +81,26 @@ impl QuantileLearner {
                 ));
             }
         }
-        if !changes {
-            return Err(constant(&source.file, train.views[0].last()));
+        if let (false, Some(users)) = (parts.changes, parts.first_users()) {
+            return Err(constant(&source.file, users));
         }
-        let lines: Vec<Line> = (0..horizon).map(|ahead| train.line(horizon, ahead)).collect();
-        let (train, validation) = (train.windows(&lines), validation.windows(&lines));
+        let (shared, own) = parts.lines();
+        let (names, calendar) = (parts.names().to_vec(), parts.calendar);
+        let [train, validation] = parts.windows(&shared, &own);
         let offsets = (0..horizon).map(|ahead| offsets(&train.targets.residuals, horizon, ahead));
         let offsets: Vec<[f64; 2]> = offsets.collect();
-        let config = QuantileConfig::new(UNITS, HIDDEN, lines, offsets);
+        let config = QuantileConfig {
+            calendar,
+            services: own,
+            ..QuantileConfig::new(UNITS, HIDDEN, shared, offsets)
+        };
 
         let mut rng = Streams::new(seed).open("predictor-init");
         let mut params = ParamStore::new();
         let body = params.lstm("body", STEP_INPUTS, UNITS, Kernel::Glorot, &mut rng)?;
         let head = params.dense(
             "head",
-            [UNITS + SUMMARY + horizon, HIDDEN],
+            [UNITS + train.once_size, HIDDEN],
             Activation::Tanh,
             DenseInit::Glorot,
             &mut rng,
@@ -180,7 +112,7 @@ impl QuantileLearner {
         let bias = params.insert("out.bias", &[columns], vec![0.0; columns])?;
         let out = Dense::new(&weights, &bias, Activation::Linear)?;
         let version = version.to_owned();
-        Ok(Self { params, body, head, out, config, train, validation, source, version })
+        Ok(Self { params, body, head, out, config, train, validation, names, source, version })
     }
 
     /// Windows to fit on, and to stop by.
@@ -199,7 +131,7 @@ impl QuantileLearner {
         windows: &Windows,
         rows: impl ExactSizeIterator<Item = usize> + Clone,
     ) -> Result<(Tensor, Targets)> {
-        let (count, horizon) = (rows.len(), self.config.lines.len());
+        let (count, horizon) = (rows.len(), self.config.horizon());
         let mut steps = Vec::with_capacity(count * STEPS * STEP_INPUTS);
         for step in 0..STEPS {
             for row in rows.clone() {
@@ -207,17 +139,18 @@ impl QuantileLearner {
                 steps.extend_from_slice(&windows.steps[from..from + STEP_INPUTS]);
             }
         }
-        let mut once = Vec::with_capacity(count * (SUMMARY + horizon));
+        let size = windows.once_size;
+        let mut once = Vec::with_capacity(count * size);
         let mut targets = Targets::default();
         for row in rows {
-            let part =
-                |values: &'_ [f32], size: usize| values[row * size..(row + 1) * size].to_vec();
-            once.extend(part(&windows.once, SUMMARY + horizon));
-            targets.residuals.extend(part(&windows.targets.residuals, horizon));
-            targets.weights.push(windows.targets.weights[row]);
+            let part = |size: usize| row * size..(row + 1) * size;
+            once.extend_from_slice(&windows.once[part(size)]);
+            targets.residuals.extend_from_slice(&windows.targets.residuals[part(horizon)]);
+            targets.weights.extend_from_slice(&windows.targets.weights[part(horizon)]);
+            targets.shares.push(windows.targets.shares[row]);
         }
         let steps = Tensor::from_vec(steps, (STEPS, count, STEP_INPUTS), &Device::Cpu)?;
-        let once = Tensor::from_vec(once, (count, SUMMARY + horizon), &Device::Cpu)?;
+        let once = Tensor::from_vec(once, (count, size), &Device::Cpu)?;
         let sequence = self.body.forward(&steps, None, SequenceOptions::default())?.h;
         let last = sequence.get(STEPS - 1)?;
         let joined = Tensor::cat(&[&last, &once], 1)?;
@@ -236,30 +169,34 @@ impl QuantileLearner {
 }
 
 impl QuantileLearner {
-    /// What makes the distances of the quantiles right on the validation part: a network is surer of the
-    /// rows it was fitted on than it should be of others. For each row ahead, below and above.
-    fn widths(&self, weights: &TensorFile) -> Vec<[f64; 2]> {
-        let (windows, horizon) = (&self.validation, self.config.lines.len());
-        let network = QuantileNetwork::new(&self.config, weights);
+    /// What makes the distances of the quantiles right on some windows of the validation part: a network
+    /// is surer of the rows it was fitted on than it should be of others. For each row ahead, below and
+    /// above.
+    fn widths(&self, network: &QuantileNetwork, rows: Range<usize>) -> Vec<[f64; 2]> {
+        let (windows, horizon) = (&self.validation, self.config.horizon());
         let mut workspace = Workspace::default();
-        let stride = windows.count.div_ceil(MOST_CALIBRATED).max(1);
+        let stride = rows.len().div_ceil(MOST_CALIBRATED).max(1);
         let mut ratios = vec![[Vec::new(), Vec::new()]; horizon];
-        for window in (0..windows.count).step_by(stride) {
+        for window in rows.step_by(stride) {
             let part = |size: usize| window * size..(window + 1) * size;
             let steps = &windows.steps[part(STEPS * STEP_INPUTS)];
-            let once = &windows.once[part(SUMMARY + horizon)];
+            let once = &windows.once[part(windows.once_size)];
             let outputs = network.run(steps, once, &mut workspace);
+            let moved = f64::from(windows.targets.shares[window]);
             for (ahead, ratios) in ratios.iter_mut().enumerate() {
                 let [middle, below, above] =
                     [0, 1, 2].map(|part| f64::from(outputs[ahead * OUTPUTS + part]));
                 let residual = f64::from(windows.targets.residuals[window * horizon + ahead]);
                 let offset = self.config.offsets[ahead];
-                let error = residual - middle;
+                let error = residual - moved * middle;
                 ratios[0].push(-error / softplus(below + offset[0]));
                 ratios[1].push(error / softplus(above + offset[1]));
             }
         }
         let width = |ratios: &mut [f64]| {
+            if ratios.is_empty() {
+                return 1.0;
+            }
             ratios.sort_unstable_by(f64::total_cmp);
             let at = (QUANTILES[2] * (ratios.len() - 1) as f64).round() as usize;
             // Few rows, or rows unlike the others, must not decide alone.
@@ -317,7 +254,13 @@ impl Learner for QuantileLearner {
 
     fn write(&self, weights: &TensorFile, record: &TrainingRecord, folder: &Path) -> Result<()> {
         let mut config = self.config.clone();
-        config.widths = self.widths(weights);
+        let network = QuantileNetwork::new(&self.config, weights);
+        config.shared.widths = self.widths(&network, 0..self.validation.count);
+        for (name, rows) in self.names.iter().zip(&self.validation.series) {
+            if let Some(lines) = config.services.get_mut(name) {
+                lines.widths = self.widths(&network, rows.clone());
+            }
+        }
         let checkpoint = QuantileCheckpoint {
             config,
             weights: weights.clone(),
@@ -348,6 +291,7 @@ mod tests {
             users: (0..rows).map(users).collect(),
             masked: vec![false; rows as usize],
             times: Vec::new(),
+            start_s: None,
         }
     }
 

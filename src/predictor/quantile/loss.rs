@@ -19,10 +19,12 @@ pub fn softplus_inverse(y: f64) -> f64 {
 /// What the outputs of some windows are compared with.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
-    /// What came less what the lines expect, in units of the scale; one a window and row ahead.
+    /// What came less what the lines expect, in units of their errors; one a window and row ahead.
     pub residuals: Vec<f32>,
-    /// Weight of each window.
+    /// Weight of each window and row ahead.
     pub weights: Vec<f32>,
+    /// What the median's output is multiplied by, one a window: the share of the changes in the scale.
+    pub shares: Vec<f32>,
 }
 
 /// Sum over windows of their weighted losses, each the mean over rows ahead and quantiles. The
@@ -35,11 +37,14 @@ pub fn pinball(
 ) -> f64 {
     let horizon = offsets.len();
     let mut total = 0.0;
-    for (window, weight) in targets.weights.iter().enumerate() {
-        let share = f64::from(*weight) / (horizon * QUANTILES.len()) as f64;
+    for (window, &moved) in targets.shares.iter().enumerate() {
+        let moved = f64::from(moved);
         for (ahead, offset) in offsets.iter().enumerate() {
+            let weight = f64::from(targets.weights[window * horizon + ahead]);
+            let share = weight / (horizon * QUANTILES.len()) as f64;
             let place = (window * horizon + ahead) * OUTPUTS;
             let [middle, below, above] = [0, 1, 2].map(|part| f64::from(outputs[place + part]));
+            let middle = moved * middle;
             let (below, above) = (below + offset[0], above + offset[1]);
             let distances = [-softplus(below), 0.0, softplus(above)];
             let residual = f64::from(targets.residuals[window * horizon + ahead]);
@@ -53,8 +58,11 @@ pub fn pinball(
             }
             if let Some(gradient) = &mut gradient {
                 let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-                let parts =
-                    [slopes.iter().sum(), -slopes[0] * sigmoid(below), slopes[2] * sigmoid(above)];
+                let parts = [
+                    moved * slopes.iter().sum::<f64>(),
+                    -slopes[0] * sigmoid(below),
+                    slopes[2] * sigmoid(above),
+                ];
                 for (gradient, part) in gradient[place..place + OUTPUTS].iter_mut().zip(parts) {
                     *gradient = (share * part) as f32;
                 }
@@ -140,7 +148,8 @@ mod tests {
     #[test]
     fn the_loss_by_hand_and_its_gradient_by_differences() {
         let offsets = [[softplus_inverse(2.0), softplus_inverse(1.0)]; 2];
-        let targets = Targets { residuals: vec![3.0, -0.5], weights: vec![2.0] };
+        let targets =
+            Targets { residuals: vec![3.0, -0.5], weights: vec![2.0; 2], shares: vec![0.5] };
         // Quantiles -2, 0, 1. At 3: 0.1*5, 0.5*3, 0.9*2; at -0.5: 0.1*1.5, 0.5*0.5, 0.1*1.5.
         let expected = 2.0 / 6.0 * (0.5 + 1.5 + 1.8 + 0.15 + 0.25 + 0.15);
         assert!((pinball(&[0.0; 6], &targets, &offsets, None) - expected).abs() < 1e-9);

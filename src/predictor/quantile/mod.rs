@@ -1,30 +1,39 @@
 //! The quantile model: what a linear autoregression leaves over, learned by a small LSTM.
 //!
-//! The expected users h rows ahead are AR_h(latest rows) + scale * net_h(window), and 10 % and 90 %
-//! quantiles lie around them at distances that are positive whatever the network says, so that they
+//! The expected users h rows ahead are AR_h(latest rows) + change * error_h * net_h(window), and 10 % and
+//! 90 % quantiles lie around them at distances that are positive whatever the network says, so that they
 //! never cross. Everything the model sees and says is relative to the latest users and in units of a
-//! robust scale of the recent rows ([`view`]): one model serves series of any size. The network's
-//! last layer begins at zero, so that training starts at the autoregression with the quantiles of its
-//! errors, and learns only what improves on that.
+//! robust scale of the recent rows ([`view`]): one model serves series of any size. Where it was trained
+//! on several services, each has an autoregression of its own ([`mod@line`]), and the network speaks in
+//! units of its errors: it is then as good as that line on a series that repeats itself exactly. Other
+//! services get the line of all. The network's last layer begins at zero, so that training starts at the
+//! autoregression with the quantiles of its errors, and learns only what improves on that. In use the
+//! bands go on learning how wide they have to be ([`adapt`]).
 //!
 //! - [`view`]: a window as the model sees it. - [`mod@line`]: the autoregression.
+//! - [`calendar`]: the time of day. - [`windows`]: what it is trained on.
 //! - [`network`]: the network outside candle. - [`loss`]: the pinball loss and its gradient.
 //! - [`learner`]: the network in training. - [`checkpoint`]: its folder.
+//! - [`adapt`]: bands that learn from every row.
 
+pub mod adapt;
+pub mod calendar;
 pub mod checkpoint;
 pub mod learner;
 pub mod line;
 pub mod loss;
 pub mod network;
 pub mod view;
+pub mod windows;
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use self::checkpoint::QuantileConfig;
-use self::line::Line;
+use self::line::Lines;
 use self::loss::softplus;
 use self::network::{QuantileNetwork, Workspace};
-use self::view::{LEAST_ROWS, ROWS, STEP_INPUTS, STEPS, View, squashed};
+use self::view::{LEAST_ROWS, ROWS, STEP_INPUTS, STEPS, View};
 use super::forecaster::{Answer, Band, Forecaster, SeriesState};
 use crate::nn::TensorFile;
 
@@ -32,14 +41,22 @@ use crate::nn::TensorFile;
 /// and above follow from.
 pub const OUTPUTS: usize = 3;
 
-/// A trained model.
+/// A trained model. Copies share all but the services they are for.
 #[derive(Clone, Debug)]
 pub struct QuantileModel {
-    lines: Vec<Line>,
+    parts: Arc<Parts>,
+    /// Whose lines each service has: an index, or none for the line of all.
+    services: Vec<Option<usize>>,
+}
+
+#[derive(Debug)]
+struct Parts {
+    shared: Lines,
+    /// In the order of their names.
+    own: Vec<(String, Lines)>,
     /// What is added to the outputs for the distances below and above, for each row ahead.
     offsets: Vec<[f64; 2]>,
-    /// What the distances are multiplied by.
-    widths: Vec<[f64; 2]>,
+    calendar: bool,
     network: QuantileNetwork,
 }
 
@@ -49,6 +66,8 @@ struct Memory {
     /// What the network sees once a window.
     once: Vec<f32>,
     workspace: Workspace,
+    /// Of the rows to come, while a row is taken in.
+    bands: Vec<Band>,
 }
 
 thread_local! {
@@ -57,44 +76,82 @@ thread_local! {
 }
 
 impl QuantileModel {
-    /// From the contents of a folder, whose tensors have been checked.
+    /// From the contents of a folder, whose tensors have been checked. No service has lines of its own.
     pub fn new(config: &QuantileConfig, weights: &TensorFile) -> Self {
-        Self {
-            lines: config.lines.clone(),
+        let parts = Parts {
+            shared: config.shared.clone(),
+            own: config.services.clone().into_iter().collect(),
             offsets: config.offsets.clone(),
-            widths: config.widths.clone(),
+            calendar: config.calendar,
             network: QuantileNetwork::new(config, weights),
-        }
+        };
+        Self { parts: Arc::new(parts), services: Vec::new() }
+    }
+
+    /// The same for services of these names, each with its own lines where it was learned from. A name
+    /// may have its file before a slash.
+    pub fn for_services<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let own = &self.parts.own;
+        let find = |name: &str| own.binary_search_by(|(known, _)| known.as_str().cmp(name)).ok();
+        let without_file = |name: &'a str| name.rsplit('/').next().unwrap_or(name);
+        let services =
+            names.into_iter().map(|name| find(name).or_else(|| find(without_file(name)))).collect();
+        Self { parts: Arc::clone(&self.parts), services }
     }
 
     /// Rows ahead that the model was trained for; farther ones are forecast from its own medians.
     pub fn horizon(&self) -> usize {
-        self.lines.len()
+        self.parts.offsets.len()
     }
 
-    /// Writes the bands of the rows after `rows`, at most as many as the model's horizon.
-    fn bands(&self, rows: &[f64], memory: &mut Memory, bands: &mut [Band]) {
+    fn lines(&self, service: usize) -> &Lines {
+        let own = self.services.get(service).copied().flatten();
+        own.map_or(&self.parts.shared, |index| &self.parts.own[index].1)
+    }
+
+    /// Writes the bands of the rows after `rows`, at most as many as the model's horizon; `carried` has
+    /// their widths.
+    fn bands(
+        &self,
+        service: usize,
+        rows: &[f64],
+        (now_s, carried): (Option<f64>, &[f64]),
+        memory: &mut Memory,
+        bands: &mut [Band],
+    ) {
+        let (parts, lines) = (&self.parts, self.lines(service));
         let view = View::of(rows);
         let mut steps = [0.0; STEPS * STEP_INPUTS];
         view.steps(&mut steps);
-        let Memory { once, workspace } = memory;
+        let Memory { once, workspace, .. } = memory;
         once.clear();
-        once.extend_from_slice(view.summary());
-        once.extend(self.lines.iter().map(|line| squashed(line.after(&view)) as f32));
-        let outputs = self.network.run(&steps, once, workspace);
-        let scale = view.scale();
+        windows::once(&view, lines, now_s, parts.calendar, once);
+        let outputs = parts.network.run(&steps, once, workspace);
         for (ahead, band) in bands.iter_mut().enumerate() {
             let [middle, below, above] =
                 [0, 1, 2].map(|part| f64::from(outputs[ahead * OUTPUTS + part]));
-            let ([below_offset, above_offset], widths) = (self.offsets[ahead], self.widths[ahead]);
-            let median = view.last() + scale * (self.lines[ahead].after(&view) + middle);
+            let expected = view.last() + view.scale() * lines.lines[ahead].after(&view);
+            let error = lines.errors[ahead];
+            let median = expected + view.change() * error * middle;
+            let (offsets, widths) = (parts.offsets[ahead], lines.widths[ahead]);
+            let [distance_below, distance_above] = [
+                softplus(below + offsets[0]) * widths[0],
+                softplus(above + offsets[1]) * widths[1],
+            ]
+            .map(|distance| view.scale() * error * distance);
+            let [adapted_below, adapted_above] = adapt::width(carried, ahead);
             *band = [
-                median - scale * widths[0] * softplus(below + below_offset),
+                median - distance_below * adapted_below,
                 median,
-                median + scale * widths[1] * softplus(above + above_offset),
+                median + distance_above * adapted_above,
             ];
         }
     }
+}
+
+/// The latest rows, at most as many as the model looks at.
+fn window(series: &SeriesState) -> &[f64] {
+    &series.recent[series.recent.len().saturating_sub(ROWS)..]
 }
 
 impl Forecaster for QuantileModel {
@@ -106,9 +163,30 @@ impl Forecaster for QuantileModel {
         ROWS
     }
 
+    fn carried(&self, _service: usize) -> Vec<f64> {
+        adapt::fresh(self.horizon())
+    }
+
+    fn update(&self, service: usize, row: i64, series: &mut SeriesState) {
+        if series.recent.len() < LEAST_ROWS {
+            return;
+        }
+        if let (false, Some(users)) = (series.missing, series.last()) {
+            adapt::judge(&mut series.carried, self.horizon(), row, users);
+        }
+        MEMORY.with_borrow_mut(|memory| {
+            let mut bands = std::mem::take(&mut memory.bands);
+            bands.resize(self.horizon(), Band::default());
+            let known = (series.now_s, series.carried.as_slice());
+            self.bands(service, window(series), known, memory, &mut bands);
+            adapt::keep(&mut series.carried, row, &bands);
+            memory.bands = bands;
+        });
+    }
+
     fn predict(
         &self,
-        _service: usize,
+        service: usize,
         series: &SeriesState,
         users: &mut [f64],
         bands: &mut [Band],
@@ -116,13 +194,17 @@ impl Forecaster for QuantileModel {
         if series.recent.len() < LEAST_ROWS {
             return Answer::TooShort;
         }
-        let seen = series.recent.len().min(ROWS);
+        let seen = window(series);
+        let mut from = ROWS - seen.len();
         let mut window = [0.0; ROWS];
-        window[ROWS - seen..].copy_from_slice(&series.recent[series.recent.len() - seen..]);
-        let (mut from, mut widths) = (ROWS - seen, [0.0; 2]);
+        window[from..].copy_from_slice(seen);
+        let mut widths = [0.0; 2];
+        // Of the blocks after the first, whose time would have to be guessed, none is known.
+        let mut now_s = series.now_s;
         MEMORY.with_borrow_mut(|memory| {
             for bands in bands.chunks_mut(self.horizon()) {
-                self.bands(&window[from..], memory, bands);
+                let known = (now_s.take(), series.carried.as_slice());
+                self.bands(service, &window[from..], known, memory, bands);
                 // A later block starts from medians that are uncertain themselves.
                 for band in bands.iter_mut() {
                     let [below, above] = [band[1] - band[0], band[2] - band[1]];
@@ -156,7 +238,7 @@ impl Forecaster for QuantileModel {
 mod tests {
     use proptest::prelude::*;
 
-    use super::line::LINE_ROWS;
+    use super::line::{LINE_ROWS, Line};
     use super::*;
     use crate::nn::TensorValues;
     use crate::predictor::Forecast;
@@ -168,7 +250,11 @@ mod tests {
             slopes[LINE_ROWS - 1] = -0.3 - 0.1 * ahead as f64;
             Line { slopes, intercept: 0.05 }
         };
-        let lines = (0..horizon).map(line).collect();
+        let lines = Lines {
+            lines: (0..horizon).map(line).collect(),
+            errors: vec![0.5; horizon],
+            widths: vec![[1.0; 2]; horizon],
+        };
         let config = QuantileConfig::new(3, 5, lines, vec![[0.4, -0.7]; horizon]);
         let mut weights = TensorFile::default();
         let mut count = 0;

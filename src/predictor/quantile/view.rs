@@ -30,6 +30,7 @@ const KNEE: f64 = 8.0;
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     last: f64,
+    change: f64,
     scale: f64,
     summary: [f32; SUMMARY],
     /// Distance from the last row in units of the scale.
@@ -59,12 +60,17 @@ impl View {
             (short / scale) as f32,
             squashed((last - level) / scale) as f32,
         ];
-        Self { last, scale, summary, values }
+        Self { last, change, scale, summary, values }
     }
 
     /// The last row, users.
     pub fn last(&self) -> f64 {
         self.last
+    }
+
+    /// The mean change from row to row, users; 0 where nothing changed.
+    pub fn change(&self) -> f64 {
+        self.change
     }
 
     /// The unit, users.

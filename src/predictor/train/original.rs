@@ -240,6 +240,7 @@ mod tests {
             masked: vec![false; users.len()],
             users,
             times: Vec::new(),
+            start_s: None,
         };
         let source = Source { file: "s".to_owned(), sha256: String::new(), keras_version: None };
         let recipe = Recipe::Original;
