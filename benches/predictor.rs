@@ -11,6 +11,7 @@ use quotascale::predictor::original::{
 };
 use quotascale::predictor::quantile::QuantileModel;
 use quotascale::predictor::quantile::learner::QuantileLearner;
+use quotascale::predictor::quantile::windows::TimeOfDay;
 use quotascale::predictor::train::Learner;
 use quotascale::predictor::{Forecast, Forecaster};
 use quotascale::rng::Streams;
@@ -59,7 +60,8 @@ fn quantiles(criterion: &mut Criterion) {
         start_s: None,
     };
     let source = Source { file: "bench".to_owned(), sha256: String::new(), keras_version: None };
-    let learner = QuantileLearner::new(&[series], Fractions::default(), 5, 0, source, "");
+    let (fractions, time_of_day) = (Fractions::default(), TimeOfDay::Auto);
+    let learner = QuantileLearner::new(&[series], fractions, 5, time_of_day, 0, source, "");
     let learner = learner.unwrap();
     let model = QuantileModel::new(learner.config(), &learner.params().values().unwrap());
     let state = model.start(&[&users, &users[..200], &users[..100]]);

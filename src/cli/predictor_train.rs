@@ -14,6 +14,7 @@ use crate::predictor::dataset::{Fractions, Recipe};
 use crate::predictor::original::checkpoint::{self as original, Source};
 use crate::predictor::quantile::checkpoint as quantile;
 use crate::predictor::quantile::learner::{HORIZON, QuantileLearner};
+use crate::predictor::quantile::windows::TimeOfDay;
 use crate::predictor::train::original::{LEAK, OriginalLearner, UNITS};
 use crate::predictor::train::{
     Identity, Learner, SavedTraining, Stopped, Trainer, TrainingPlan, TrainingRecord, Watch,
@@ -47,6 +48,9 @@ pub struct Args {
     /// Length of a row where the file does not say, seconds.
     #[arg(long, value_name = "S", default_value_t = DEFAULT_STAGE_S, value_parser = clap::value_parser!(u32).range(1..))]
     stage_s: u32,
+    /// Whether model quantile sees the time of day.
+    #[arg(long, value_enum, value_name = "T", default_value = "auto")]
+    time_of_day: Calendar,
     /// Seed of the initial weights and of the order of the windows.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -71,6 +75,25 @@ pub struct Args {
 enum Model {
     Original,
     Quantile,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Calendar {
+    /// Where every trace gives dates and its training part has four weeks.
+    Auto,
+    /// Where every trace gives dates.
+    Always,
+    Never,
+}
+
+impl Calendar {
+    fn rule(self) -> TimeOfDay {
+        match self {
+            Self::Auto => TimeOfDay::Auto,
+            Self::Always => TimeOfDay::Always,
+            Self::Never => TimeOfDay::Never,
+        }
+    }
 }
 
 impl Model {
@@ -109,6 +132,19 @@ fn recipe_name(recipe: Recipe) -> &'static str {
     }
 }
 
+/// The recipe with all its options that are not the default.
+fn identity_of(recipe: Recipe, args: &Args) -> String {
+    let time_of_day = match args.time_of_day {
+        Calendar::Auto => "",
+        Calendar::Always => ", time of day always",
+        Calendar::Never => ", time of day never",
+    };
+    match recipe {
+        Recipe::Original => recipe_name(recipe).to_owned(),
+        Recipe::Default => format!("{} {}{time_of_day}", recipe_name(recipe), args.split),
+    }
+}
+
 /// What is printed with `--json`.
 #[derive(Serialize)]
 struct Summary<'a> {
@@ -139,10 +175,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let plan = plan(args, recipe, windows[0]);
     let identity = Identity {
         model: args.model.name().to_owned(),
-        recipe: match recipe {
-            Recipe::Original => recipe_name(recipe).to_owned(),
-            Recipe::Default => format!("{} {}", recipe_name(recipe), args.split),
-        },
+        recipe: identity_of(recipe, args),
         seed: args.seed,
         inputs: hash(&series),
         version: VERSION.to_owned(),
@@ -235,8 +268,15 @@ fn learner(
             Ok((Box::new(learner), windows))
         }
         Model::Quantile => {
-            let learner =
-                QuantileLearner::new(series, fractions, HORIZON, args.seed, source, VERSION)?;
+            let learner = QuantileLearner::new(
+                series,
+                fractions,
+                HORIZON,
+                args.time_of_day.rule(),
+                args.seed,
+                source,
+                VERSION,
+            )?;
             let windows = learner.counts();
             Ok((Box::new(learner), windows))
         }

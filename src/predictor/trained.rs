@@ -25,13 +25,21 @@ pub struct TrainedPredictor {
     pub sha256: String,
 }
 
+/// The network of a predictor.
 #[derive(Clone)]
-enum Network {
+pub enum Network {
+    /// The original's.
     Original(Arc<OriginalPredictor>),
+    /// The quantile model, for services of any name.
     Quantile(QuantileModel),
 }
 
 impl TrainedPredictor {
+    /// Its network.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// The forecaster for services of these names: one that was trained on a service of the same name
     /// knows it.
     pub fn for_services<'a>(

@@ -15,6 +15,7 @@ use quotascale::predictor::original::{
 };
 use quotascale::predictor::quantile::QuantileModel;
 use quotascale::predictor::quantile::learner::QuantileLearner;
+use quotascale::predictor::quantile::windows::TimeOfDay;
 use quotascale::predictor::train::Learner;
 use quotascale::predictor::{Baseline, Forecast, Forecaster, Training};
 use quotascale::rng::Streams;
@@ -185,7 +186,9 @@ fn a_forecast_by_a_trained_network_does_not_allocate() {
         start_s: None,
     };
     let source = Source { file: "s".to_owned(), sha256: String::new(), keras_version: None };
-    let learner = QuantileLearner::new(&[series], Fractions::default(), 5, 1, source, "1").unwrap();
+    let (fractions, time_of_day) = (Fractions::default(), TimeOfDay::Auto);
+    let learner = QuantileLearner::new(&[series], fractions, 5, time_of_day, 1, source, "1");
+    let learner = learner.unwrap();
     let model = QuantileModel::new(learner.config(), &learner.params().values().unwrap());
     let mut state = model.start(&[&rows, &rows[..40], &rows[..9]]);
     let mut forecast = Forecast::default();

@@ -9,7 +9,7 @@ use crate::predictor::QUANTILES;
 use crate::predictor::forecaster::Band;
 
 /// How much a row beyond a quantile widens it: by this share, less what a row within takes off.
-const RATE: f64 = 0.05;
+const RATE: f64 = 0.08;
 /// Bounds of the widths.
 const NARROWEST: f64 = 0.125;
 const WIDEST: f64 = 8.0;

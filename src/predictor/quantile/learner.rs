@@ -11,7 +11,7 @@ use super::checkpoint::{QuantileCheckpoint, QuantileConfig};
 use super::loss::{PinballOperation, Targets, pinball, softplus, softplus_inverse};
 use super::network::{QuantileNetwork, Workspace};
 use super::view::{LEAST_ROWS, STEP_INPUTS, STEPS};
-use super::windows::{Parts, Windows};
+use super::windows::{Parts, TimeOfDay, Windows};
 use crate::error::{Error, Result};
 use crate::nn::init::Kernel;
 use crate::nn::{Activation, Dense, DenseInit, Lstm, ParamStore, SequenceOptions, TensorFile};
@@ -67,11 +67,12 @@ impl QuantileLearner {
         series: &[Series],
         fractions: Fractions,
         horizon: usize,
+        time_of_day: TimeOfDay,
         seed: u64,
         source: Source,
         version: &str,
     ) -> Result<Self> {
-        let parts = Parts::new(series, fractions, horizon);
+        let parts = Parts::new(series, fractions, horizon, time_of_day);
         for (part, count) in ["training", "validation"].into_iter().zip(parts.counts()) {
             if count == 0 {
                 return Err(Error::input(
@@ -147,7 +148,7 @@ impl QuantileLearner {
             once.extend_from_slice(&windows.once[part(size)]);
             targets.residuals.extend_from_slice(&windows.targets.residuals[part(horizon)]);
             targets.weights.extend_from_slice(&windows.targets.weights[part(horizon)]);
-            targets.shares.push(windows.targets.shares[row]);
+            targets.moved.push(windows.targets.moved[row]);
         }
         let steps = Tensor::from_vec(steps, (STEPS, count, STEP_INPUTS), &Device::Cpu)?;
         let once = Tensor::from_vec(once, (count, size), &Device::Cpu)?;
@@ -182,7 +183,7 @@ impl QuantileLearner {
             let steps = &windows.steps[part(STEPS * STEP_INPUTS)];
             let once = &windows.once[part(windows.once_size)];
             let outputs = network.run(steps, once, &mut workspace);
-            let moved = f64::from(windows.targets.shares[window]);
+            let moved = f64::from(u8::from(windows.targets.moved[window]));
             for (ahead, ratios) in ratios.iter_mut().enumerate() {
                 let [middle, below, above] =
                     [0, 1, 2].map(|part| f64::from(outputs[ahead * OUTPUTS + part]));
@@ -276,6 +277,7 @@ impl Learner for QuantileLearner {
 mod tests {
     use super::*;
     use crate::predictor::Forecaster;
+    use crate::predictor::quantile::view::View;
     use crate::predictor::train::TrainingState;
     use crate::predictor::train::{Identity, SavedTraining, Trainer, TrainingPlan, Watch};
 
@@ -285,7 +287,7 @@ mod tests {
             50.0 + 20.0 * wave + f64::from(row * row % 13)
         };
         Series {
-            name: "s".to_owned(),
+            name: "t/moving".to_owned(),
             unit: "users".to_owned(),
             row_s: 120.0,
             users: (0..rows).map(users).collect(),
@@ -299,9 +301,14 @@ mod tests {
         Source { file: "s".to_owned(), sha256: "0123".to_owned(), keras_version: None }
     }
 
+    fn new(series: &[Series], seed: u64) -> Result<QuantileLearner> {
+        let (fractions, time) = (Fractions::default(), TimeOfDay::Auto);
+        QuantileLearner::new(series, fractions, 3, time, seed, source(), "1")
+    }
+
     fn learner(seed: u64) -> QuantileLearner {
-        let series = [series(300), Series { users: vec![5.0; 300], ..series(300) }];
-        QuantileLearner::new(&series, Fractions::default(), 3, seed, source(), "1").unwrap()
+        let still = Series { name: "t/still".to_owned(), users: vec![5.0; 300], ..series(300) };
+        new(&[series(300), still], seed).unwrap()
     }
 
     fn plan(epochs: u32) -> TrainingPlan {
@@ -377,6 +384,8 @@ mod tests {
         trainer.run(&mut After(0, u64::MAX)).unwrap().unwrap();
         let now = learner.params().values().unwrap();
         let model = super::super::QuantileModel::new(&learner.config, &now);
+        let model = model.for_services(["moving"]);
+        let lines = &learner.config.services["moving"];
         // The 40th window of the first series ends at row 45.
         let (row, rows) = (40, series(300).users);
         let (outputs, targets) = learner.outputs(&learner.train, std::iter::once(row)).unwrap();
@@ -388,22 +397,17 @@ mod tests {
         for (ahead, users) in forecast.users(0).iter().enumerate() {
             let came = rows[row + LEAST_ROWS + ahead];
             let error = f64::from(targets.residuals[ahead] - outputs[ahead * OUTPUTS]);
-            let expected = came - error * view.scale();
+            let expected = came - error * lines.errors[ahead] * view.scale();
             assert!((users - expected).abs() < 1e-3, "{users} {expected}");
         }
     }
 
     #[test]
     fn what_cannot_be_learned_from_is_bad_input() {
-        let new = |series: &[Series]| {
-            QuantileLearner::new(series, Fractions::default(), 3, 0, source(), "1")
-                .err()
-                .unwrap()
-                .to_string()
-        };
+        let problem = |series: &[Series]| new(series, 0).err().unwrap().to_string();
         let constant = Series { users: vec![5.0; 90], ..series(90) };
-        assert!(new(&[constant]).contains("are the same, 5"));
-        assert!(new(&[series(12)]).contains("no window of 10 rows in the training part"));
-        assert!(new(&[series(40)]).contains("in the validation part"));
+        assert!(problem(&[constant]).contains("are the same, 5"));
+        assert!(problem(&[series(12)]).contains("no window of 10 rows in the training part"));
+        assert!(problem(&[series(40)]).contains("in the validation part"));
     }
 }

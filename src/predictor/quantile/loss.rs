@@ -23,8 +23,8 @@ pub struct Targets {
     pub residuals: Vec<f32>,
     /// Weight of each window and row ahead.
     pub weights: Vec<f32>,
-    /// What the median's output is multiplied by, one a window: the share of the changes in the scale.
-    pub shares: Vec<f32>,
+    /// Whether the median's output counts, one a window: where nothing moved it does not.
+    pub moved: Vec<bool>,
 }
 
 /// Sum over windows of their weighted losses, each the mean over rows ahead and quantiles. The
@@ -37,8 +37,8 @@ pub fn pinball(
 ) -> f64 {
     let horizon = offsets.len();
     let mut total = 0.0;
-    for (window, &moved) in targets.shares.iter().enumerate() {
-        let moved = f64::from(moved);
+    for (window, &moved) in targets.moved.iter().enumerate() {
+        let moved = f64::from(u8::from(moved));
         for (ahead, offset) in offsets.iter().enumerate() {
             let weight = f64::from(targets.weights[window * horizon + ahead]);
             let share = weight / (horizon * QUANTILES.len()) as f64;
@@ -149,7 +149,7 @@ mod tests {
     fn the_loss_by_hand_and_its_gradient_by_differences() {
         let offsets = [[softplus_inverse(2.0), softplus_inverse(1.0)]; 2];
         let targets =
-            Targets { residuals: vec![3.0, -0.5], weights: vec![2.0; 2], shares: vec![0.5] };
+            Targets { residuals: vec![3.0, -0.5], weights: vec![2.0; 2], moved: vec![true] };
         // Quantiles -2, 0, 1. At 3: 0.1*5, 0.5*3, 0.9*2; at -0.5: 0.1*1.5, 0.5*0.5, 0.1*1.5.
         let expected = 2.0 / 6.0 * (0.5 + 1.5 + 1.8 + 0.15 + 0.25 + 0.15);
         assert!((pinball(&[0.0; 6], &targets, &offsets, None) - expected).abs() < 1e-9);
@@ -165,5 +165,10 @@ mod tests {
             let difference = (at(1e-2) - at(-1e-2)) / 2e-2;
             assert!((difference - f64::from(slope)).abs() < 1e-3, "{index}: {difference} {slope}");
         }
+        let still = Targets { moved: vec![false], ..targets };
+        let loss = pinball(&outputs, &still, &offsets, Some(&mut gradient));
+        assert_eq!([gradient[0], gradient[3]], [0.0; 2]);
+        let without = [0.0, outputs[1], outputs[2], 0.0, outputs[4], outputs[5]];
+        assert_eq!(loss, pinball(&without, &still, &offsets, None));
     }
 }

@@ -1,13 +1,14 @@
 //! The quantile model: what a linear autoregression leaves over, learned by a small LSTM.
 //!
-//! The expected users h rows ahead are AR_h(latest rows) + change * error_h * net_h(window), and 10 % and
+//! The expected users h rows ahead are AR_h(latest rows) + scale * error_h * net_h(window), and 10 % and
 //! 90 % quantiles lie around them at distances that are positive whatever the network says, so that they
 //! never cross. Everything the model sees and says is relative to the latest users and in units of a
 //! robust scale of the recent rows ([`view`]): one model serves series of any size. Where it was trained
 //! on several services, each has an autoregression of its own ([`mod@line`]), and the network speaks in
 //! units of its errors: it is then as good as that line on a series that repeats itself exactly. Other
 //! services get the line of all. The network's last layer begins at zero, so that training starts at the
-//! autoregression with the quantiles of its errors, and learns only what improves on that. In use the
+//! autoregression with the quantiles of its errors, and learns only what improves on that; of a window in
+//! which nothing moved it says no more than the autoregression. In use the
 //! bands go on learning how wide they have to be ([`adapt`]).
 //!
 //! - [`view`]: a window as the model sees it. - [`mod@line`]: the autoregression.
@@ -99,6 +100,16 @@ impl QuantileModel {
         Self { parts: Arc::clone(&self.parts), services }
     }
 
+    /// Names of the services with lines of their own.
+    pub fn known(&self) -> impl Iterator<Item = &str> {
+        self.parts.own.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Whether there are lines for a service of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known().any(|known| known == name)
+    }
+
     /// Rows ahead that the model was trained for; farther ones are forecast from its own medians.
     pub fn horizon(&self) -> usize {
         self.parts.offsets.len()
@@ -132,7 +143,9 @@ impl QuantileModel {
                 [0, 1, 2].map(|part| f64::from(outputs[ahead * OUTPUTS + part]));
             let expected = view.last() + view.scale() * lines.lines[ahead].after(&view);
             let error = lines.errors[ahead];
-            let median = expected + view.change() * error * middle;
+            // Where nothing moved, the line is right, and the network no judge of it.
+            let correction = if view.moved() { view.scale() * error * middle } else { 0.0 };
+            let median = expected + correction;
             let (offsets, widths) = (parts.offsets[ahead], lines.widths[ahead]);
             let [distance_below, distance_above] = [
                 softplus(below + offsets[0]) * widths[0],
@@ -288,8 +301,12 @@ mod tests {
             let expected = rows[49] + slope * before + 0.05 * view.scale();
             let [low, median, high] = forecast.bands(0).unwrap()[ahead];
             assert!((median - expected).abs() < 1e-9, "{median} {expected}");
-            assert!((median - low - softplus(0.4) * view.scale()).abs() < 1e-9);
-            assert!((high - median - softplus(-0.7) * view.scale()).abs() < 1e-9);
+            // The distances in units of the line's error, as wide as the rows so far make them.
+            let state = model.start(&[&rows]);
+            let [below, above] = adapt::width(&state.services[0].carried, ahead);
+            assert!((median - low - below * softplus(0.4) * 0.5 * view.scale()).abs() < 1e-9);
+            assert!((high - median - above * softplus(-0.7) * 0.5 * view.scale()).abs() < 1e-9);
+            assert!(below != 1.0 && above != 1.0);
         }
         assert_eq!(forecast.users(0)[2], forecast.bands(0).unwrap()[2][1]);
     }
@@ -300,6 +317,33 @@ mod tests {
         assert!(forecast(&model, &[4.0; LEAST_ROWS - 1], 1).by_persistence(0));
         let constant = forecast(&model, &[50.0; 40], 2);
         assert!((constant.next()[0] - 50.0).abs() < 0.05, "{:?}", constant.next());
+    }
+
+    #[test]
+    fn of_a_window_without_change_the_network_says_nothing() {
+        let model = model(2, |index| (index as f32).sin());
+        let expected = 50.0 + 0.05 * View::of(&[50.0; 40]).scale();
+        assert_eq!(forecast(&model, &[50.0; 40], 1).next(), [expected]);
+    }
+
+    #[test]
+    fn a_saved_state_goes_on_alike_and_a_missing_row_judges_no_band() {
+        let model = model(3, |index| (index as f32).cos());
+        let mut state = model.start(&[&[4.0, 9.0, 7.0, 8.0, 3.0, 6.0, 5.0, 8.0, 2.0, 7.0]]);
+        let text = serde_json::to_string(&state).unwrap();
+        let mut restored: crate::predictor::ForecasterState = serde_json::from_str(&text).unwrap();
+        assert!(model.accepts(&restored, 1));
+        let widths =
+            |state: &crate::predictor::ForecasterState| state.services[0].carried[..6].to_vec();
+        let before = widths(&state);
+        model.observe(&mut [f64::NAN].into_iter(), None, &mut state);
+        assert_eq!(widths(&state), before);
+        model.observe(&mut [6.0].into_iter(), None, &mut state);
+        assert!(widths(&state) != before);
+        for users in [f64::NAN, 6.0] {
+            model.observe(&mut [users].into_iter(), None, &mut restored);
+        }
+        assert_eq!(restored, state);
     }
 
     proptest! {

@@ -30,7 +30,7 @@ const KNEE: f64 = 8.0;
 #[derive(Clone, Debug, PartialEq)]
 pub struct View {
     last: f64,
-    change: f64,
+    moved: bool,
     scale: f64,
     summary: [f32; SUMMARY],
     /// Distance from the last row in units of the scale.
@@ -60,7 +60,7 @@ impl View {
             (short / scale) as f32,
             squashed((last - level) / scale) as f32,
         ];
-        Self { last, change, scale, summary, values }
+        Self { last, moved: change > 0.0, scale, summary, values }
     }
 
     /// The last row, users.
@@ -68,9 +68,9 @@ impl View {
         self.last
     }
 
-    /// The mean change from row to row, users; 0 where nothing changed.
-    pub fn change(&self) -> f64 {
-        self.change
+    /// Whether the rows differ.
+    pub fn moved(&self) -> bool {
+        self.moved
     }
 
     /// The unit, users.

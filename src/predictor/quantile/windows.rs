@@ -26,8 +26,21 @@ const LEAST_OWN_ERROR: f64 = 0.01;
 /// One in so many windows does not know the time, so that the model can do without.
 const WITHOUT_TIME: usize = 4;
 /// Fewest days of a series in its training part that the time of day is learned from.
-const LEAST_DAYS: f64 = 7.0;
+const LEAST_DAYS: f64 = 28.0;
 const DAY_S: f64 = 86_400.0;
+
+/// Whether the network sees the time of day.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeOfDay {
+    /// Where every trace gives dates and its training part has four weeks: fewer days are learned by
+    /// heart.
+    #[default]
+    Auto,
+    /// Where every trace gives dates.
+    Always,
+    /// Never.
+    Never,
+}
 
 /// Views of one series and what followed each.
 #[derive(Default)]
@@ -100,7 +113,12 @@ pub struct Parts {
 
 impl Parts {
     /// Of `series`, split by `fractions`.
-    pub fn new(series: &[Series], fractions: Fractions, horizon: usize) -> Self {
+    pub fn new(
+        series: &[Series],
+        fractions: Fractions,
+        horizon: usize,
+        time_of_day: TimeOfDay,
+    ) -> Self {
         let (mut train, mut validation, mut changes) = (Vec::new(), Vec::new(), false);
         for series in series {
             let split = fractions.split(series.len());
@@ -109,10 +127,12 @@ impl Parts {
             train.push(Views::of(series, split.train, horizon, change));
             validation.push(Views::of(series, split.validation, horizon, change));
         }
-        let calendar = series.iter().all(|series| {
+        let long = |series: &Series| {
             let days = fractions.split(series.len()).train.len() as f64 * series.row_s / DAY_S;
-            series.start_s.is_some() && days >= LEAST_DAYS
-        });
+            days >= LEAST_DAYS || time_of_day == TimeOfDay::Always
+        };
+        let calendar = time_of_day != TimeOfDay::Never
+            && series.iter().all(|series| series.start_s.is_some() && long(series));
         Self { horizon, names: names(series), train, validation, calendar, changes }
     }
 
@@ -154,6 +174,11 @@ impl Parts {
         let (horizon, few) = (self.horizon, train.views.len() < LEAST_FITTED);
         let few = few || validation.views.len() < LEAST_CHOSEN;
         let mut own = shared.clone();
+        if train.weights.iter().all(|weight| *weight == 0.0) {
+            // It stood still. How it errs once it moves, the others say.
+            own.lines.fill(Line::STILL);
+            return own;
+        }
         for (ahead, (line, error_of_own)) in own.lines.iter_mut().zip(&mut own.errors).enumerate() {
             let judged = |line: &Line| error(&[validation], horizon, ahead, line);
             if !few {
@@ -167,7 +192,6 @@ impl Parts {
                 }
             }
             let least = LEAST_OWN_ERROR * *error_of_own;
-            // A series that stood still says nothing of how it errs once it moves.
             if let Some(found) = error(&[train], horizon, ahead, line) {
                 *error_of_own = found.max(least);
             }
@@ -267,7 +291,90 @@ impl Windows {
                 self.targets.residuals.push(((followed - line.after(view)) / error) as f32);
                 self.targets.weights.push((weight * error) as f32);
             }
-            self.targets.shares.push((view.change() / view.scale()) as f32);
+            self.targets.moved.push(view.moved());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Series of 300 rows of 2 minutes: noise, one that repeats itself, and one that stands still.
+    fn series() -> Vec<Series> {
+        let noise = (0..300_u32).map(|row| f64::from(40 + row * row % 17 * (row % 5)));
+        let exact = (0..300).map(|row| [900.0, 20.0, 350.0, 20.0][row % 4]);
+        let users = [("a", noise.collect()), ("b", exact.collect()), ("c", vec![70.0; 300])];
+        let series = |(name, users): (&str, Vec<f64>)| Series {
+            name: format!("t/{name}"),
+            row_s: 120.0,
+            masked: vec![false; users.len()],
+            users,
+            start_s: Some(1e9),
+            ..Series::default()
+        };
+        users.map(series).into()
+    }
+
+    fn parts(series: &[Series], time_of_day: TimeOfDay) -> Parts {
+        Parts::new(series, Fractions::default(), 2, time_of_day)
+    }
+
+    #[test]
+    fn a_service_that_repeats_itself_has_a_line_of_its_own_without_error() {
+        let (shared, own) = parts(&series(), TimeOfDay::Auto).lines();
+        assert_eq!(own.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert!(shared.errors.iter().all(|error| *error > 0.1), "{:?}", shared.errors);
+        for (error, all) in own["b"].errors.iter().zip(&shared.errors) {
+            assert_eq!(*error, all * LEAST_OWN_ERROR);
+        }
+        let view = View::of(&[70.0; 40]);
+        for line in &own["c"].lines {
+            assert!(
+                (line.after(&view) * view.scale()).abs() < 1e-3,
+                "it expects what it always saw"
+            );
+        }
+        let windows = parts(&series(), TimeOfDay::Auto).windows(&shared, &own);
+        assert_eq!(windows[0].series, [0..184, 184..368, 368..552]);
+        let of_b = &windows[0].targets.residuals[2 * 184..2 * 368];
+        assert!(of_b.iter().all(|residual| residual.abs() < 0.1));
+        assert!(windows[0].targets.moved[..368].iter().all(|moved| *moved));
+        assert!(windows[0].targets.moved[368..].iter().all(|moved| !*moved));
+        // One series is its own line.
+        assert!(parts(&series()[..1], TimeOfDay::Auto).lines().1.is_empty());
+    }
+
+    #[test]
+    fn the_time_of_day_needs_a_clock_and_four_weeks_and_is_hidden_from_some() {
+        let mut series = series();
+        for (rule, expected) in
+            [(TimeOfDay::Auto, false), (TimeOfDay::Always, true), (TimeOfDay::Never, false)]
+        {
+            assert_eq!(parts(&series, rule).calendar, expected, "{rule:?}");
+        }
+        let parts = parts(&series, TimeOfDay::Always);
+        let (shared, own) = parts.lines();
+        let [train, validation] = parts.windows(&shared, &own);
+        assert_eq!(train.once_size, once_size(2, true));
+        let known = |windows: &Windows| -> Vec<f32> {
+            let at = windows.once_size - CALENDAR;
+            windows.once.chunks_exact(windows.once_size).map(|once| once[at]).collect()
+        };
+        assert_eq!(known(&train)[..6], [0.0, 1.0, 1.0, 1.0, 0.0, 1.0]);
+        assert!(known(&validation).iter().all(|known| *known == 1.0));
+        for series in &mut series {
+            series.row_s = 86_400.0;
+        }
+        assert!(self::parts(&series, TimeOfDay::Auto).calendar, "192 days");
+        series[1].start_s = None;
+        assert!(!self::parts(&series, TimeOfDay::Always).calendar);
+    }
+
+    #[test]
+    fn services_that_are_called_alike_go_by_their_whole_name() {
+        let mut series = series();
+        series[1].name = "u/a".to_owned();
+        assert_eq!(names(&series), ["t/a", "u/a", "c"]);
     }
 }

@@ -56,7 +56,7 @@ impl TrainingPlan {
     /// them fewer epochs with a faster decay, so that a training takes about as long whatever the series.
     pub fn quantile(seed: u64, windows: usize) -> Self {
         let adam = AdamConfig {
-            learning_rate: 2e-3,
+            learning_rate: 4e-3,
             beta1: 0.9,
             beta2: 0.999,
             epsilon: 1e-8,
