@@ -337,8 +337,10 @@ mod tests {
         }
         let windows = parts(&series(), TimeOfDay::Auto).windows(&shared, &own);
         assert_eq!(windows[0].series, [0..184, 184..368, 368..552]);
-        let of_b = &windows[0].targets.residuals[2 * 184..2 * 368];
-        assert!(of_b.iter().all(|residual| residual.abs() < 0.1));
+        // Without the first windows, which have fewer rows than the line looks at.
+        let of_b = &windows[0].targets.residuals[2 * 190..2 * 368];
+        let largest = of_b.iter().fold(0.0_f32, |largest, residual| largest.max(residual.abs()));
+        assert!(largest < 0.1, "{largest}");
         assert!(windows[0].targets.moved[..368].iter().all(|moved| *moved));
         assert!(windows[0].targets.moved[368..].iter().all(|moved| !*moved));
         // One series is its own line.
