@@ -284,7 +284,7 @@ impl Windows {
             .enumerate()
         {
             view.steps(steps);
-            let hidden = hide && (from + index) % WITHOUT_TIME == 0;
+            let hidden = hide && (from + index).is_multiple_of(WITHOUT_TIME);
             let now_s = if hidden { None } else { time };
             once(view, lines, now_s, self.calendar, &mut self.once);
             for ((line, error), followed) in lines.lines.iter().zip(&lines.errors).zip(followed) {
