@@ -189,7 +189,7 @@ impl QuantileCheckpoint {
                     "expected kind {KIND}, format {FORMAT}, found {}, format {}",
                     head.kind, head.format
                 ),
-                "name a folder that `quotascale predictor train --model quantile` wrote",
+                "name a folder that `quotascale predictor train --model quantile` of this version wrote",
             ));
         }
         let metadata: Metadata = read_json(&path.join(METADATA_FILE))?;

@@ -111,6 +111,9 @@ impl Lines {
     }
 
     /// Whether there is something of everything for each of `horizon` rows, and all of it a number.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
     pub fn check(&self, horizon: usize) -> Result<(), String> {
         let sizes = [self.lines.len(), self.errors.len(), self.widths.len()];
         if sizes != [horizon; 3] {
@@ -119,11 +122,10 @@ impl Lines {
         let finite = |line: &Line| {
             line.intercept.is_finite() && line.slopes.iter().all(|slope| slope.is_finite())
         };
-        let above = self.errors.iter().chain(self.widths.as_flattened());
-        if !self.lines.iter().all(finite)
-            || !above.clone().all(|&value| value.is_finite() && value > 0.0)
-        {
-            return Err("a number of the lines, errors or widths is not finite".to_owned());
+        let mut above = self.errors.iter().chain(self.widths.as_flattened());
+        if !self.lines.iter().all(finite) || !above.all(|&value| value.is_finite() && value > 0.0) {
+            return Err("a number of the lines is not finite, or an error or width is not above 0"
+                .to_owned());
         }
         Ok(())
     }
