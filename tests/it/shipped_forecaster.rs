@@ -80,7 +80,7 @@ fn it_forecasts_with_bands_wherever_a_forecaster_is_asked_for() {
         .assert()
         .success()
         .stdout(contains("\"reward\""));
-    let decisions = fs::read_to_string(work.path().join("run/decisions.csv")).unwrap();
+    let decisions = fs::read_to_string(work.path().join("run/hybrid/0/decisions.csv")).unwrap();
     assert!(!decisions.contains("persistence"), "the services' history is long enough");
 }
 
