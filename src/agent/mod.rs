@@ -1,0 +1,22 @@
+//! Learning agents: actor and critic, recurrent PPO, and their checkpoints.
+//!
+//! All parameters of an agent are one vector ([`Parameters`]), its gradient another; [`ActorCritic`]
+//! knows the structure. Nothing here knows an environment beyond [`crate::env::BatchEnv`].
+//!
+//! # Shapes
+//! N environments, S services, A options of all services together, F numbers in an observation (I of
+//! them inputs of the networks, then the hints), T steps of a rollout, B sequences of a minibatch.
+
+pub mod checkpoint;
+mod distribution;
+mod network;
+mod normalise;
+mod parameters;
+mod tower;
+
+pub use checkpoint::{Agent, AgentConfig};
+pub use distribution::{Head, MultiCategorical};
+pub use network::{ActSpace, ActorCritic, AgentShape, Critic, NetworkConfig};
+pub use normalise::{ObservationNormaliser, ReturnNormaliser};
+pub use parameters::Parameters;
+pub use tower::{Batch, StepSpace, Tower, TowerPass, TowerPlan};
