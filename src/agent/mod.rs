@@ -10,6 +10,7 @@
 pub mod checkpoint;
 pub mod config;
 mod distribution;
+mod evaluate;
 mod gae;
 mod imitation;
 mod network;
@@ -19,6 +20,7 @@ mod ppo;
 #[cfg(test)]
 mod ppo_tests;
 mod rollout;
+mod saved;
 #[cfg(test)]
 mod testing;
 mod tower;
@@ -27,6 +29,7 @@ mod update;
 pub use checkpoint::{Agent, AgentConfig};
 pub use config::PpoConfig;
 pub use distribution::{Head, MultiCategorical};
+pub use evaluate::evaluate;
 pub use network::{ActSpace, ActorCritic, AgentShape, Critic, NetworkConfig};
 pub use normalise::{ObservationNormaliser, ReturnNormaliser};
 pub use parameters::Parameters;
