@@ -1,5 +1,24 @@
-//! Agents: policies that learn.
+//! Learning agents: actor and critic, recurrent PPO, the fitted value ([`fitted_value`]), and their
+//! checkpoints.
 //!
-//! - [`fitted_value`]: the best next step plus a learned value of the state that it leaves behind.
+//! All parameters of an agent are one vector ([`Parameters`]), its gradient another; [`ActorCritic`]
+//! knows the structure. Nothing here knows an environment beyond [`crate::env::BatchEnv`].
+//!
+//! # Shapes
+//! N environments, S services, A options of all services together, F numbers in an observation (I of
+//! them inputs of the networks, then the hints), T steps of a rollout, B sequences of a minibatch.
 
+pub mod checkpoint;
+mod distribution;
 pub mod fitted_value;
+mod network;
+mod normalise;
+mod parameters;
+mod tower;
+
+pub use checkpoint::{Agent, AgentConfig};
+pub use distribution::{Head, MultiCategorical};
+pub use network::{ActSpace, ActorCritic, AgentShape, Critic, NetworkConfig};
+pub use normalise::{ObservationNormaliser, ReturnNormaliser};
+pub use parameters::Parameters;
+pub use tower::{Batch, StepSpace, Tower, TowerPass, TowerPlan};

@@ -1,5 +1,7 @@
 //! Environments stepped together, as training drives them.
 
+use std::ops::Range;
+
 use serde_json::Value;
 
 use crate::error::Result;
@@ -24,8 +26,15 @@ pub trait BatchEnv: Send {
     /// What an observation holds: names in their order and scales. Its hash goes into checkpoints.
     fn layout(&self) -> Value;
 
-    /// Features of one observation, F.
+    /// Numbers of one observation, F, hints included.
     fn features(&self) -> usize;
+
+    /// How many numbers at the end of an observation are hints: what the options would earn, added to
+    /// the logits instead of going through the network. 0, or A (for factored heads), or one for each
+    /// joint action, the last service's option running fastest (for a joint head).
+    fn hints(&self) -> usize {
+        0
+    }
 
     /// Writes the current observations, N x F.
     fn observe(&self, observations: &mut [f32]);
@@ -55,6 +64,12 @@ pub trait BatchEnv: Send {
     /// [`crate::Error::Input`] when `saved` is another environment's.
     fn restore(&mut self, saved: &Value) -> Result<()>;
 }
+
+/// Makes the environments of a range, out of as many as the second argument says. Training spreads one
+/// sequence of environments over threads in parts; what an environment meets depends on its place in
+/// the sequence (and the master seed), not on the part.
+pub type MakeEnvironments<'a> =
+    dyn Fn(Range<usize>, usize) -> Result<Box<dyn BatchEnv>> + Sync + 'a;
 
 /// Where [`BatchEnv::step`] writes, one entry an environment (observations: F).
 #[derive(Debug)]

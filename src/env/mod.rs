@@ -5,5 +5,5 @@ pub mod knative;
 pub mod paper;
 mod reward;
 
-pub use batch::{BatchEnv, StepResults};
+pub use batch::{BatchEnv, MakeEnvironments, StepResults};
 pub use reward::StageReward;
