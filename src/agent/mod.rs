@@ -14,6 +14,7 @@ pub mod fitted_value;
 mod network;
 mod normalise;
 mod parameters;
+pub mod tensorboard;
 mod tower;
 
 pub use checkpoint::{Agent, AgentConfig};

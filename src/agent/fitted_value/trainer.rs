@@ -6,6 +6,7 @@ use rand::{Rng as _, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::baseline::Baseline;
 use super::config::FittedValueConfig;
 use super::fit::{Parameters, Sample, fit};
 use super::rows::StateRows;
@@ -75,6 +76,8 @@ pub struct Trainer<'a> {
     pub(super) evaluation: Option<Evaluation>,
     rules: PaperRules,
     rows: StateRows,
+    /// Users that the means of the baselines are taken over.
+    surveyed: Vec<[u32; SERVICES]>,
     functions: Vec<ValueFunction>,
 }
 
@@ -88,13 +91,9 @@ impl<'a> Trainer<'a> {
         config.check("fitted-value")?;
         let rules = PaperRules::new(scenario)?;
         let mut most_users = rules.reset([0; SERVICES]).users;
-        for trace in (0..SURVEYED_TRACES).into_par_iter().map(|index| {
-            PaperTrace::new(&scenario.tuning_traffic(traffic_seed(seed, "survey", index))?)
-        }).collect::<Result<Vec<_>>>()? {
-            for row in &trace.rows {
-                for (most, &users) in most_users.iter_mut().zip(row) {
-                    *most = (*most).max(users);
-                }
+        for row in survey(scenario, seed)? {
+            for (most, users) in most_users.iter_mut().zip(row) {
+                *most = (*most).max(users);
             }
         }
         Self::with_parts(scenario, config, seed, most_users)
@@ -119,6 +118,7 @@ impl<'a> Trainer<'a> {
             evaluation: None,
             rules,
             rows,
+            surveyed: survey(scenario, seed)?,
             functions: Vec::new(),
         })
     }
@@ -237,6 +237,8 @@ impl<'a> Trainer<'a> {
         let (horizon, states) = (self.horizon(), self.config.states);
         let per_episode = self.rules.steps() - 1;
         let episodes = states.div_ceil(per_episode);
+        let first_step = (self.rules.steps() - remaining) as u32;
+        let baseline = Baseline::new(&self.rules, first_step, &self.surveyed)?;
         let mut samples = Vec::with_capacity(episodes * per_episode);
         for from in (0..episodes).step_by(EPISODES_A_BLOCK) {
             if watch.interrupted() {
@@ -249,7 +251,7 @@ impl<'a> Trainer<'a> {
             }
             let block: Vec<Vec<Sample>> = (from..episodes.min(from + EPISODES_A_BLOCK))
                 .into_par_iter()
-                .map_init(Search::new, |search, episode| self.episode(search, remaining, episode))
+                .map_init(Search::new, |search, episode| self.episode(search, &baseline, remaining, episode))
                 .collect::<Result<_>>()?;
             samples.extend(block.into_iter().flatten());
             watch.collected((remaining - 1) * states + samples.len().min(states), horizon * states);
@@ -262,6 +264,7 @@ impl<'a> Trainer<'a> {
     fn episode(
         &self,
         search: &mut Search,
+        baseline: &Baseline,
         remaining: usize,
         episode: usize,
     ) -> Result<Vec<Sample>> {
@@ -278,9 +281,7 @@ impl<'a> Trainer<'a> {
             let asked = PaperState { step: (steps - remaining) as u32, ..state };
             let (joint, best) = search.best(rules, &asked, next);
             if step > 1 {
-                let empty = PaperState { step: asked.step, users: state.users, ..PaperState::default() };
-                let (_, baseline) = search.best(rules, &empty, None);
-                let target = (best - baseline) / UNIT;
+                let target = (best - baseline.excess(rules, &state, search)) / UNIT;
                 if !target.is_finite() {
                     return Err(Error::input(
                         "traffic",
@@ -339,6 +340,17 @@ impl<'a> Trainer<'a> {
         }
         total
     }
+}
+
+/// Rows of training traffic.
+fn survey(scenario: &Scenario, seed: u64) -> Result<Vec<[u32; SERVICES]>> {
+    let mut rows = Vec::new();
+    for index in 0..SURVEYED_TRACES {
+        let traffic = scenario.tuning_traffic(traffic_seed(seed, "survey", index))?;
+        // The first row may never be served.
+        rows.extend_from_slice(&PaperTrace::new(&traffic)?.rows[1..]);
+    }
+    Ok(rows)
 }
 
 /// The seed of trace number `index` of one purpose.
