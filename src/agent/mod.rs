@@ -9,17 +9,29 @@
 //! them inputs of the networks, then the hints), T steps of a rollout, B sequences of a minibatch.
 
 pub mod checkpoint;
+pub mod config;
 mod distribution;
 pub mod fitted_value;
+mod gae;
+mod imitation;
 mod network;
 mod normalise;
 mod parameters;
+mod ppo;
+#[cfg(test)]
+mod ppo_tests;
+mod rollout;
 pub mod tensorboard;
+#[cfg(test)]
+mod testing;
 mod tower;
+mod update;
 
 pub use checkpoint::{Agent, AgentConfig};
+pub use config::PpoConfig;
 pub use distribution::{Head, MultiCategorical};
 pub use network::{ActSpace, ActorCritic, AgentShape, Critic, NetworkConfig};
 pub use normalise::{ObservationNormaliser, ReturnNormaliser};
 pub use parameters::Parameters;
+pub use ppo::{Iteration, Ppo};
 pub use tower::{Batch, StepSpace, Tower, TowerPass, TowerPlan};

@@ -1,6 +1,7 @@
 //! The `knative` environment: policies on the tick simulator.
 
 mod episode;
+pub mod score;
 
 pub use episode::{EpisodeOptions, run_episode};
 pub(crate) use episode::{future, instants, stage_after};

@@ -4,6 +4,10 @@
 use super::rules::{Need, PaperRules, Share};
 use super::state::{PaperState, SERVICES};
 
+/// What a core held after a step costs those that plan ahead, reward points per core, unless it is
+/// searched for: the best for the paper's own services on random traffic.
+pub const DEFAULT_PRICE: f64 = 90.0;
+
 /// What one option would give its service.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {

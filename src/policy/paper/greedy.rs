@@ -27,7 +27,7 @@ impl Greedy {
     }
 
     /// `priced-greedy`: the reward less `price` points per core held after the step
-    /// ([`super::DEFAULT_PRICE`] unless searched for).
+    /// ([`crate::env::paper::DEFAULT_PRICE`] unless searched for).
     ///
     /// # Errors
     /// As [`Self::new`].

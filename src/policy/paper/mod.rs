@@ -7,4 +7,4 @@ mod price;
 pub use greedy::Greedy;
 pub(crate) use greedy::decision;
 pub use oracle::Oracle;
-pub use price::{DEFAULT_PRICE, PRICE_GRID, PriceSearch, search_price};
+pub use price::{PRICE_GRID, PriceSearch, search_price};

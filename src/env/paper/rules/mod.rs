@@ -1,11 +1,14 @@
 //! The rules of one step, in the original's order of operations.
 
 mod build;
+mod formula;
 #[cfg(test)]
 mod tests;
 
+pub use formula::PodFormula;
+
 use super::state::{Action, OBSERVATION, PaperState, SERVICES, StepResult};
-use crate::scenario::{Corrections, pods};
+use crate::scenario::Corrections;
 
 /// Reward of a decision whose CPU exceeds the quota.
 pub const OVER_QUOTA_REWARD: f64 = -100.0;
@@ -13,12 +16,10 @@ pub const OVER_QUOTA_REWARD: f64 = -100.0;
 const FITTING_FACTOR: f64 = 200.0;
 /// Factor of the reward when they overlap beyond the quota, and of a truncating step.
 const OVERLAPPING_FACTOR: f64 = 100.0;
-/// Utilization that pods are planned for.
-const UTILIZATION: f64 = 0.7;
 /// Pods needed are looked up below this many users and computed from there on.
 const TABLE_USERS: usize = 128;
 /// Most users that the observation shows under `clamp_observed_users`.
-const OBSERVED_USERS: u32 = 100;
+pub(in crate::env) const OBSERVED_USERS: u32 = 100;
 
 /// One option, with everything about it that a step needs.
 #[derive(Clone, Copy, Debug)]
@@ -330,13 +331,7 @@ impl PaperRules {
     }
 
     fn compute_pods(&self, concurrency: u32, users: u32) -> u32 {
-        let least = u32::from(self.corrections.min_one_pod);
-        if self.corrections.exact_pod_formula {
-            let exact = (10 * u64::from(users)).div_ceil(7 * u64::from(concurrency));
-            (exact as u32).max(least)
-        } else {
-            pods(f64::from(users), concurrency, UTILIZATION, least)
-        }
+        PodFormula::new(&self.corrections).pods(f64::from(users), concurrency)
     }
 
     /// The one decision for all services whether those with too many pods are made anew.
