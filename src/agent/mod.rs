@@ -1,4 +1,5 @@
-//! Learning agents: actor and critic, recurrent PPO, and their checkpoints.
+//! Learning agents: actor and critic, recurrent PPO, the fitted value ([`fitted_value`]), and their
+//! checkpoints.
 //!
 //! All parameters of an agent are one vector ([`Parameters`]), its gradient another; [`ActorCritic`]
 //! knows the structure. Nothing here knows an environment beyond [`crate::env::BatchEnv`].
@@ -11,6 +12,7 @@ pub mod checkpoint;
 pub mod config;
 mod distribution;
 mod evaluate;
+pub mod fitted_value;
 mod gae;
 mod imitation;
 mod network;
@@ -21,6 +23,7 @@ mod ppo;
 mod ppo_tests;
 mod rollout;
 mod saved;
+pub mod tensorboard;
 #[cfg(test)]
 mod testing;
 mod tower;

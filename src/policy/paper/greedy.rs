@@ -66,7 +66,7 @@ pub(super) fn best_action(
 }
 
 /// The decision for `action`, with the pods that it gives in `state`.
-pub(super) fn decision(
+pub(crate) fn decision(
     rules: &PaperRules,
     scenario: &Scenario,
     state: &PaperState,

@@ -131,6 +131,16 @@ impl PaperRules {
         self.quota_m
     }
 
+    /// Pods that `users` of `service` need under `option`.
+    pub fn pods_needed(&self, service: usize, option: u16, users: u32) -> u32 {
+        self.need(service, option, users).pods
+    }
+
+    /// CPU of a pod of `option` of `service`, millicores.
+    pub fn pod_cpu_m(&self, service: usize, option: u16) -> u64 {
+        self.option(service, option).cpu_m
+    }
+
     /// The corrections in force.
     pub fn corrections(&self) -> Corrections {
         self.corrections
