@@ -29,6 +29,7 @@ pub mod settings;
 pub mod tensorboard;
 #[cfg(test)]
 mod testing;
+pub mod speed;
 mod tower;
 pub mod trainer;
 mod update;

@@ -2,6 +2,7 @@
 
 mod act;
 mod bench;
+mod bench_agent;
 mod completions;
 mod evaluate;
 mod interrupt;
