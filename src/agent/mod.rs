@@ -21,6 +21,7 @@ mod ppo;
 #[cfg(test)]
 mod ppo_tests;
 mod rollout;
+pub mod sb3;
 pub mod tensorboard;
 #[cfg(test)]
 mod testing;

@@ -3,6 +3,7 @@
 mod bench;
 mod completions;
 mod evaluate;
+mod import;
 mod interrupt;
 mod oracle;
 mod output;
@@ -95,6 +96,9 @@ enum Verb {
     /// Train predictors, judge forecasters on traces, import the original predictor and predict with it.
     #[command(subcommand)]
     Predictor(predictor::Verb),
+    /// Import agents that other programs trained.
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -116,6 +120,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
+        Verb::Import(verb) => import::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {
