@@ -8,6 +8,8 @@ use serde_json::Value;
 use super::network::{ActorCritic, AgentShape, NetworkConfig};
 use super::normalise::ObservationNormaliser;
 use super::parameters::Parameters;
+use crate::env::ActionConfig;
+use crate::env::observation::ObservationConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Checkpoint, Metadata};
 use crate::rng::Streams;
@@ -25,6 +27,12 @@ pub const LAST: &str = "last";
 pub struct AgentConfig {
     /// What goes in and what comes out.
     pub shape: AgentShape,
+    /// What an observation holds.
+    #[serde(default)]
+    pub observation: ObservationConfig,
+    /// What the agent can choose.
+    #[serde(default)]
+    pub actions: ActionConfig,
     /// The networks.
     pub network: NetworkConfig,
     /// Settings of the training, in the words of its algorithm; null for an imported agent.

@@ -11,6 +11,7 @@
 pub mod checkpoint;
 pub mod config;
 mod distribution;
+mod evaluate;
 pub mod fitted_value;
 mod gae;
 mod imitation;
@@ -21,6 +22,7 @@ mod ppo;
 #[cfg(test)]
 mod ppo_tests;
 mod rollout;
+mod saved;
 pub mod sb3;
 pub mod tensorboard;
 #[cfg(test)]
@@ -31,6 +33,7 @@ mod update;
 pub use checkpoint::{Agent, AgentConfig};
 pub use config::PpoConfig;
 pub use distribution::{Head, MultiCategorical};
+pub use evaluate::evaluate;
 pub use network::{ActSpace, ActorCritic, AgentShape, Critic, NetworkConfig};
 pub use normalise::{ObservationNormaliser, ReturnNormaliser};
 pub use parameters::Parameters;

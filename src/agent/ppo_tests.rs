@@ -1,9 +1,12 @@
 //! Tests of PPO on environments of a few options.
 
-use super::config::PpoConfig;
+use serde_json::json;
+
+use super::config::{Imitation, PpoConfig};
 use super::network::{Critic, NetworkConfig};
-use super::ppo::Ppo;
+use super::ppo::{Iteration, Ppo};
 use super::testing::{Task, config, learner};
+use crate::nn::Checkpoint;
 
 /// Trains, and gives the mean episode reward over the last tenth, as a share of the most possible.
 fn score(mut ppo: Ppo, most: f64) -> f64 {
@@ -41,4 +44,70 @@ fn only_memory_solves_the_masked_cue() {
     let chance = (1.0 / 4.0 + 1.0 / 3.0) / 2.0;
     let forgetful = score(learner(Task::Cue, small(0), config, 1), most);
     assert!(forgetful < chance + 0.05, "{forgetful}");
+}
+
+/// A pool of threads of its own.
+fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
+    rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
+}
+
+/// Every part of PPO at once: memory, stretches, both normalisers, imitation, value clipping.
+fn everything() -> PpoConfig {
+    PpoConfig {
+        environments: 12,
+        minibatches: 3,
+        bptt: Some(5),
+        rollout: 8,
+        value_clip: Some(0.5),
+        normalise_observations: true,
+        normalise_rewards: true,
+        imitation: Imitation { weight: 0.1, from: 0.0 },
+        ..config()
+    }
+}
+
+#[test]
+fn weights_do_not_depend_on_threads() {
+    for network in [small(24), small(0), NetworkConfig { critic: Critic::Shared, ..small(16) }] {
+        let train = |threads: usize| {
+            with_threads(threads, || {
+                let mut ppo = learner(Task::Cue, network.clone(), everything(), 3);
+                for _ in 0..8 {
+                    ppo.iterate().unwrap();
+                }
+                ppo.agent.parameters.values
+            })
+        };
+        assert_eq!(train(1), train(2), "{network:?}");
+    }
+}
+
+#[test]
+fn a_training_that_was_saved_goes_on_bit_for_bit() {
+    for network in [small(24), small(0)] {
+        let begin = || learner(Task::Cue, network.clone(), everything(), 3);
+        let mut whole = begin();
+        for _ in 0..5 {
+            whole.iterate().unwrap();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("last");
+        whole.to_checkpoint(json!({"log": 5})).unwrap().save(&place).unwrap();
+        let mut resumed = begin();
+        let checkpoint = Checkpoint::load(&place, &[], None).unwrap();
+        assert_eq!(resumed.restore(&checkpoint, &place).unwrap(), json!({"log": 5}));
+        for _ in 0..5 {
+            assert_eq!(without_times(whole.iterate()), without_times(resumed.iterate()));
+        }
+        assert_eq!(whole.agent, resumed.agent);
+        let other = PpoConfig { environments: 6, ..everything() };
+        let mut other = learner(Task::Cue, network, other, 3);
+        assert_eq!(other.restore(&checkpoint, &place).unwrap_err().exit_code(), 2);
+    }
+}
+
+fn without_times(iteration: crate::Result<Iteration>) -> Iteration {
+    let mut iteration = iteration.unwrap();
+    (iteration.env_time, iteration.act_time, iteration.learn_time) = Default::default();
+    iteration
 }

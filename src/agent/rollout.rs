@@ -183,10 +183,17 @@ impl Part {
         }
     }
 
+    /// Whether the next step of each environment begins an episode.
+    pub fn next_starts(&self) -> &[bool] {
+        &self.data.starts[self.data.starts.len() - self.len()..]
+    }
+
     /// Takes the environments' current observations, after they were restored.
-    pub fn observe(&mut self, network: &ActorCritic, steps: usize) {
+    pub fn observe(&mut self, network: &ActorCritic, steps: usize, starts: &[bool]) {
         self.env.observe(&mut self.observation);
         self.split_observation(steps, network.shape().inputs);
+        let first = self.data.starts.len() - starts.len();
+        self.data.starts[first..].copy_from_slice(starts);
     }
 
     /// Acts for T steps and computes values and advantages. Episodes better than `record` are kept, if

@@ -7,7 +7,8 @@ use super::checkpoint::{Agent, AgentConfig};
 use super::config::{PpoConfig, Schedule};
 use super::network::{AgentShape, NetworkConfig};
 use super::ppo::Ppo;
-use crate::env::{BatchEnv, StepResults};
+use crate::env::observation::ObservationConfig;
+use crate::env::{ActionConfig, BatchEnv, StepResults};
 use crate::error::Result;
 use crate::nn::Metadata;
 use crate::rng::{Rng, Streams};
@@ -153,7 +154,13 @@ pub fn config() -> PpoConfig {
 /// A training about to begin.
 pub fn learner(task: Task, network: NetworkConfig, config: PpoConfig, seed: u64) -> Ppo {
     let shape = AgentShape { inputs: OPTIONS.iter().sum(), hints: 0, options: OPTIONS.to_vec() };
-    let agent_config = AgentConfig { shape, network, training: Value::Null };
+    let agent_config = AgentConfig {
+        shape,
+        observation: ObservationConfig::default(),
+        actions: ActionConfig::default(),
+        network,
+        training: Value::Null,
+    };
     let metadata = Metadata::new("recurrent-ppo", seed, 0);
     let agent = Agent::new(metadata, agent_config, json!(["shown"])).unwrap();
     Ppo::new(config, agent, &|range, _| Ok(Box::new(TestEnv::new(task, range, false)))).unwrap()

@@ -85,12 +85,7 @@ impl Parameters {
             })
             .collect();
         let fixed = |part: &[f32]| std::array::from_fn(|unit| part[unit]);
-        ValueFunction {
-            embeddings,
-            bias: fixed(bias),
-            weights: fixed(weights),
-            offset: offset[0],
-        }
+        ValueFunction { embeddings, bias: fixed(bias), weights: fixed(weights), offset: offset[0] }
     }
 }
 
@@ -128,7 +123,8 @@ pub(super) fn fit(
         for minibatch in order.chunks(config.minibatch) {
             gradient.fill(0.0);
             for &sample in minibatch {
-                squares += add_gradient(parameters, &shares, samples[sample as usize], &mut gradient);
+                squares +=
+                    add_gradient(parameters, &shares, samples[sample as usize], &mut gradient);
             }
             let left = 1.0 - update as f64 / updates as f64;
             update += 1;

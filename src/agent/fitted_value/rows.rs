@@ -37,7 +37,8 @@ impl StateRows {
                     let rows = most / pods_a_row + 1;
                     let first = next;
                     next += rows as usize;
-                    let cpu_share = rules.pod_cpu_m(service, option) as f64 / rules.quota_m() as f64;
+                    let cpu_share =
+                        rules.pod_cpu_m(service, option) as f64 / rules.quota_m() as f64;
                     OptionRows { first, rows, pods_a_row, cpu_share }
                 })
                 .collect()

@@ -243,15 +243,14 @@ impl<'a> Trainer<'a> {
         for from in (0..episodes).step_by(EPISODES_A_BLOCK) {
             if watch.interrupted() {
                 return Err(Error::Interrupted {
-                    saved: format!(
-                        "{} of {horizon} value functions are fitted",
-                        self.stages.len()
-                    ),
+                    saved: format!("{} of {horizon} value functions are fitted", self.stages.len()),
                 });
             }
             let block: Vec<Vec<Sample>> = (from..episodes.min(from + EPISODES_A_BLOCK))
                 .into_par_iter()
-                .map_init(Search::new, |search, episode| self.episode(search, &baseline, remaining, episode))
+                .map_init(Search::new, |search, episode| {
+                    self.episode(search, &baseline, remaining, episode)
+                })
                 .collect::<Result<_>>()?;
             samples.extend(block.into_iter().flatten());
             watch.collected((remaining - 1) * states + samples.len().min(states), horizon * states);
