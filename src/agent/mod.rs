@@ -15,6 +15,7 @@ mod evaluate;
 pub mod fitted_value;
 mod gae;
 mod imitation;
+pub mod log;
 mod network;
 mod normalise;
 mod parameters;
@@ -28,6 +29,7 @@ pub mod tensorboard;
 #[cfg(test)]
 mod testing;
 mod tower;
+pub mod trainer;
 mod update;
 
 pub use checkpoint::{Agent, AgentConfig};

@@ -2,13 +2,15 @@
 
 use std::ops::Range;
 
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Environments of one kind, stepped together. An episode that ends is reset inside the step, onto
 /// the next traffic of its environment's own sequence, so that what an environment meets depends on
-/// the master seed and its index alone. No step allocates once the first episode is over.
+/// the master seed and its index alone.
 ///
 /// N environments, S services, F features, A = the options of all services one after the other.
 pub trait BatchEnv: Send {
@@ -85,4 +87,20 @@ pub struct StepResults<'a> {
     pub terminated: &'a mut [bool],
     /// Whether the episode was cut while the world goes on: its value is bootstrapped.
     pub truncated: &'a mut [bool],
+}
+
+/// What was saved of each of `count` environments.
+pub(super) fn restored<T: DeserializeOwned>(saved: &Value, count: usize) -> Result<Vec<T>> {
+    let refuse = |problem: String| {
+        Error::input(
+            "saved environments",
+            problem,
+            "go on with the settings that training began with",
+        )
+    };
+    let all = Vec::<T>::deserialize(saved).map_err(|error| refuse(error.to_string()))?;
+    if all.len() == count {
+        return Ok(all);
+    }
+    Err(refuse(format!("{} of them, not {count}", all.len())))
 }

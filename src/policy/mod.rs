@@ -19,6 +19,7 @@ pub use replay::Replay;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::predictor::Forecast;
 use crate::rng::Rng;
 use crate::scenario::{PodRule, Profile, Scenario};
 use crate::snapshot::{Decision, Snapshot};
@@ -50,6 +51,20 @@ pub trait Policy: Send + Sync {
         forecast: &[f64],
         state: &mut PolicyState,
     ) -> Result<Decision>;
+
+    /// Decides with all that the forecaster says, its bands too: what a controller calls. Policies that
+    /// plan for the expected users alone leave it as it is.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    fn decide_on(
+        &self,
+        snapshot: &Snapshot,
+        forecast: &Forecast,
+        state: &mut PolicyState,
+    ) -> Result<Decision> {
+        self.decide(snapshot, forecast.next(), state)
+    }
 }
 
 /// When a policy decides on `knative`.

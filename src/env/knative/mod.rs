@@ -2,6 +2,8 @@
 
 mod episode;
 pub mod score;
+mod training;
 
 pub use episode::{EpisodeOptions, run_episode};
 pub(crate) use episode::{future, instants, stage_after};
+pub use training::{KnativeEnvs, TrainingForesight};

@@ -28,6 +28,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
+pub use hints::HintKind;
 pub use kind::{Features, LayoutKind};
 pub use layout::Layout;
 pub use observer::{ObservationConfig, Observer, ObserverScratch};
