@@ -30,6 +30,7 @@ pub mod tensorboard;
 mod testing;
 mod tower;
 pub mod trainer;
+pub mod trpo;
 mod update;
 
 pub use checkpoint::{Agent, AgentConfig};

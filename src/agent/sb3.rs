@@ -136,7 +136,13 @@ impl Archive {
         let seed = self.data.get("seed").and_then(Value::as_u64).unwrap_or(0);
         let metadata = Metadata::new(kind, seed, steps);
         let shape = AgentShape { inputs, hints: 0, options: options.clone() };
-        let config = AgentConfig { shape, network, training: self.training() };
+        let config = AgentConfig {
+            shape,
+            network,
+            observation: observation(),
+            actions: ActionConfig::default(),
+            training: self.training(),
+        };
         let mut agent = Agent::new(metadata, config, layout(&options)?)?;
         agent.parameters.set(&self.model(hidden.len())?, &self.path)?;
         if agent.parameters.values.iter().any(|value| !value.is_finite()) {
@@ -334,15 +340,17 @@ fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, TensorValues>, String> {
     Ok(tensors)
 }
 
-/// The original environment's nine whole numbers, and heads of these sizes.
+/// The original environment's nine whole numbers.
+fn observation() -> ObservationConfig {
+    let layout = LayoutKind::of(Features::NineRaw);
+    ObservationConfig { layout, ..ObservationConfig::default() }
+}
+
+/// The layout of an agent that sees them and has heads of these sizes.
 fn layout(options: &[usize]) -> Result<Value> {
     let scenario = Scenario::load("paper", &[])?;
     let actions = ActionSpace::new(&ActionConfig::default(), &scenario)?;
-    let config = ObservationConfig {
-        layout: LayoutKind::of(Features::NineRaw),
-        ..ObservationConfig::default()
-    };
-    let mut layout = Observer::new(&config, &actions, &scenario)?.to_json();
+    let mut layout = Observer::new(&observation(), &actions, &scenario)?.to_json();
     layout["actions"]["heads"] = json!(options);
     Ok(layout)
 }
