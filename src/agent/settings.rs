@@ -91,10 +91,10 @@ impl PpoSettings {
         environment.observation.layout = features;
         let training = PpoConfig {
             steps,
-            environments: 64,
+            environments: 128,
             rollout,
             epochs: 4,
-            minibatches: 4,
+            minibatches: 8,
             entropy: Schedule { from: entropy, to: 0.0 },
             reward_scale: 1e-3,
             imitation: Imitation { weight: 0.1, from: 0.5 },
