@@ -13,6 +13,7 @@
 //! CPU in millicores, memory in MiB, simulated time in seconds, latency in milliseconds
 //! ([`units`]).
 
+pub mod agent;
 pub mod cli;
 pub mod control;
 pub mod env;

@@ -17,14 +17,61 @@ use crate::predictor::{Forecast, Forecaster, ForecasterState};
 use crate::scenario::Scenario;
 use crate::snapshot::{Decision, Snapshot};
 
-/// Forecaster, policy and guard.
+/// What every policy is put into: the forecaster before it and the guard after it.
 #[derive(Clone)]
-pub struct Controller {
-    policy: Arc<dyn Policy>,
+pub struct Harness {
     forecaster: Arc<dyn Forecaster>,
     guard: Guard,
     /// Users seen before the start, by service.
     past_users: Vec<Vec<f64>>,
+}
+
+impl Harness {
+    /// The harness of `scenario`.
+    pub fn new(scenario: &Scenario, forecaster: Arc<dyn Forecaster>) -> Self {
+        Self {
+            forecaster,
+            guard: Guard::new(&scenario.spec.guard, &scenario.profiles),
+            past_users: scenario
+                .spec
+                .service
+                .iter()
+                .map(|service| service.history_users.clone())
+                .collect(),
+        }
+    }
+
+    /// The forecaster's state before the first decision.
+    pub fn start(&self) -> ForecasterState {
+        let past: Vec<&[f64]> = self.past_users.iter().map(Vec::as_slice).collect();
+        self.forecaster.start(&past)
+    }
+
+    /// Takes in the users of `snapshot`.
+    pub fn observe(&self, snapshot: &Snapshot, state: &mut ForecasterState) {
+        let mut users = snapshot.services.iter().map(|service| service.users);
+        self.forecaster.observe(&mut users, snapshot.time_s, state);
+    }
+
+    /// Expects the users of the coming stage.
+    pub fn forecast(&self, state: &ForecasterState, forecast: &mut Forecast) {
+        self.forecaster.forecast(state, 1, forecast);
+    }
+
+    /// The decision within the guard's limits; its reason says what was done to it and where the
+    /// latest users stood in for a forecast.
+    pub fn check(&self, snapshot: &Snapshot, forecast: &Forecast, decision: Decision) -> Decision {
+        let mut decision = self.guard.check(snapshot, forecast.next(), decision);
+        say_what_stands_in(self.forecaster.name(), forecast, &mut decision);
+        decision
+    }
+}
+
+/// Forecaster, policy and guard.
+#[derive(Clone)]
+pub struct Controller {
+    policy: Arc<dyn Policy>,
+    harness: Harness,
 }
 
 /// What a controller remembers.
@@ -46,27 +93,12 @@ impl Controller {
         policy: Arc<dyn Policy>,
         forecaster: Arc<dyn Forecaster>,
     ) -> Self {
-        Self {
-            policy,
-            forecaster,
-            guard: Guard::new(&scenario.spec.guard, &scenario.profiles),
-            past_users: scenario
-                .spec
-                .service
-                .iter()
-                .map(|service| service.history_users.clone())
-                .collect(),
-        }
+        Self { policy, harness: Harness::new(scenario, forecaster) }
     }
 
     /// The state before the first decision, given the policy's.
     pub fn start(&self, policy: PolicyState) -> ControllerState {
-        let past: Vec<&[f64]> = self.past_users.iter().map(Vec::as_slice).collect();
-        ControllerState {
-            policy,
-            forecaster: self.forecaster.start(&past),
-            forecast: Forecast::default(),
-        }
+        ControllerState { policy, forecaster: self.harness.start(), forecast: Forecast::default() }
     }
 
     /// Decides. `known` replaces the forecast where the future is given (`perfect`).
@@ -79,17 +111,13 @@ impl Controller {
         known: Option<&[f64]>,
         state: &mut ControllerState,
     ) -> Result<Decision> {
-        let mut users = snapshot.services.iter().map(|service| service.users);
-        self.forecaster.observe(&mut users, snapshot.time_s, &mut state.forecaster);
+        self.harness.observe(snapshot, &mut state.forecaster);
         match known {
             Some(known) => state.forecast.set_known(known),
-            None => self.forecaster.forecast(&state.forecaster, 1, &mut state.forecast),
+            None => self.harness.forecast(&state.forecaster, &mut state.forecast),
         }
-        let next = state.forecast.next();
-        let decision = self.policy.decide(snapshot, next, &mut state.policy)?;
-        let mut decision = self.guard.check(snapshot, next, decision);
-        say_what_stands_in(self.forecaster.name(), &state.forecast, &mut decision);
-        Ok(decision)
+        let decision = self.policy.decide_on(snapshot, &state.forecast, &mut state.policy)?;
+        Ok(self.harness.check(snapshot, &state.forecast, decision))
     }
 }
 

@@ -1,12 +1,16 @@
 //! Environments stepped together, as training drives them.
 
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Environments of one kind, stepped together. An episode that ends is reset inside the step, onto
 /// the next traffic of its environment's own sequence, so that what an environment meets depends on
-/// the master seed and its index alone. No step allocates once the first episode is over.
+/// the master seed and its index alone.
 ///
 /// N environments, S services, F features, A = the options of all services one after the other.
 pub trait BatchEnv: Send {
@@ -24,8 +28,15 @@ pub trait BatchEnv: Send {
     /// What an observation holds: names in their order and scales. Its hash goes into checkpoints.
     fn layout(&self) -> Value;
 
-    /// Features of one observation, F.
+    /// Numbers of one observation, F, hints included.
     fn features(&self) -> usize;
+
+    /// How many numbers at the end of an observation are hints: what the options would earn, added to
+    /// the logits instead of going through the network. 0, or A (for factored heads), or one for each
+    /// joint action, the last service's option running fastest (for a joint head).
+    fn hints(&self) -> usize {
+        0
+    }
 
     /// Writes the current observations, N x F.
     fn observe(&self, observations: &mut [f32]);
@@ -56,6 +67,12 @@ pub trait BatchEnv: Send {
     fn restore(&mut self, saved: &Value) -> Result<()>;
 }
 
+/// Makes the environments of a range, out of as many as the second argument says. Training spreads one
+/// sequence of environments over threads in parts; what an environment meets depends on its place in
+/// the sequence (and the master seed), not on the part.
+pub type MakeEnvironments<'a> =
+    dyn Fn(Range<usize>, usize) -> Result<Box<dyn BatchEnv>> + Sync + 'a;
+
 /// Where [`BatchEnv::step`] writes, one entry an environment (observations: F).
 #[derive(Debug)]
 pub struct StepResults<'a> {
@@ -70,4 +87,20 @@ pub struct StepResults<'a> {
     pub terminated: &'a mut [bool],
     /// Whether the episode was cut while the world goes on: its value is bootstrapped.
     pub truncated: &'a mut [bool],
+}
+
+/// What was saved of each of `count` environments.
+pub(super) fn restored<T: DeserializeOwned>(saved: &Value, count: usize) -> Result<Vec<T>> {
+    let refuse = |problem: String| {
+        Error::input(
+            "saved environments",
+            problem,
+            "go on with the settings that training began with",
+        )
+    };
+    let all = Vec::<T>::deserialize(saved).map_err(|error| refuse(error.to_string()))?;
+    if all.len() == count {
+        return Ok(all);
+    }
+    Err(refuse(format!("{} of them, not {count}", all.len())))
 }

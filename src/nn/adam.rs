@@ -240,7 +240,7 @@ impl Adam {
 }
 
 /// The scalars of update number `steps`, computed in f64 and rounded once.
-fn scalars(config: &AdamConfig, steps: u64, scale: f64) -> AdamScalars {
+pub(super) fn scalars(config: &AdamConfig, steps: u64, scale: f64) -> AdamScalars {
     let correction = |beta: f64| 1.0 - beta.powf(steps as f64);
     let (first, second) = (correction(config.beta1), correction(config.beta2));
     let (root_scale, step) = match config.form {

@@ -19,6 +19,7 @@ mod adam;
 mod bilstm;
 pub mod checkpoint;
 mod dense;
+pub mod flat;
 mod gates;
 pub mod init;
 mod kernel;
@@ -37,6 +38,7 @@ pub use dense::{Dense, Mlp, MlpScratch};
 pub use lstm::{Lstm, LstmOutput, LstmScratch, LstmState, SequenceOptions};
 pub use params::{DenseInit, ParamStore, TensorFile, TensorValues};
 pub use pointwise::Activation;
+pub use real::Real;
 
 use crate::error::Error;
 

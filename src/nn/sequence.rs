@@ -121,6 +121,11 @@ impl<T: Real> Saved<T> {
         &self.c[step * sizes.cells()..(step + 1) * sizes.cells()]
     }
 
+    /// Cell states after each step, [T, B, H].
+    pub fn cells(&self) -> &[T] {
+        &self.c
+    }
+
     /// Gradient of the inputs of some steps, [steps, B, I], after the backward pass.
     pub fn input_gradient(
         &self,

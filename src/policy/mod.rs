@@ -4,6 +4,7 @@ mod external;
 mod fixed;
 mod hybrid;
 pub mod knative;
+mod neural;
 pub mod paper;
 mod random;
 mod registry;
@@ -13,12 +14,14 @@ pub mod tuning;
 pub use external::{External, Process};
 pub use fixed::Fixed;
 pub use hybrid::Hybrid;
+pub use neural::{Neural, NeuralState};
 pub use random::Random;
 pub use registry::{DEFAULT_POLICIES, Registry};
 pub use replay::Replay;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::predictor::Forecast;
 use crate::rng::Rng;
 use crate::scenario::{PodRule, Profile, Scenario};
 use crate::snapshot::{Decision, Snapshot};
@@ -50,6 +53,20 @@ pub trait Policy: Send + Sync {
         forecast: &[f64],
         state: &mut PolicyState,
     ) -> Result<Decision>;
+
+    /// Decides with all that the forecaster says, its bands too: what a controller calls. Policies that
+    /// plan for the expected users alone leave it as it is.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    fn decide_on(
+        &self,
+        snapshot: &Snapshot,
+        forecast: &Forecast,
+        state: &mut PolicyState,
+    ) -> Result<Decision> {
+        self.decide(snapshot, forecast.next(), state)
+    }
 }
 
 /// When a policy decides on `knative`.
@@ -92,6 +109,8 @@ pub enum PolicyState {
         /// Index of the next one.
         next: usize,
     },
+    /// What an agent remembers.
+    Neural(Box<NeuralState>),
     /// A process of the user's own. It cannot be saved: a restored state has none.
     External {
         /// The process.

@@ -125,6 +125,13 @@ impl Forecast {
         self.next.copy_from_slice(users);
     }
 
+    /// Users and their bands that are given rather than forecast, one row ahead.
+    pub fn set_banded(&mut self, users: &[f64], bands: &[Band]) {
+        self.set_known(users);
+        self.bands.copy_from_slice(bands);
+        self.answers.fill(Answer::Banded);
+    }
+
     fn resize(&mut self, services: usize, horizon: usize) {
         self.horizon = horizon;
         self.users.resize(services * horizon, 0.0);

@@ -28,7 +28,7 @@ pub(crate) use validate::parse_options;
 
 use crate::error::Result;
 use crate::rng::Streams;
-use crate::trace::{self, Stage, Trace};
+use crate::trace::{self, ServiceTrace, Stage, Trace};
 
 /// Stream of the traffic that policies are evaluated on.
 pub const TRAFFIC_STREAM: &str = "traffic";
@@ -117,31 +117,49 @@ impl Scenario {
         Ok(traffic)
     }
 
+    /// As [`Self::training_traffic`], into the traffic of another seed of this scenario: what differs
+    /// from seed to seed is drawn anew, what was read from a file stays.
+    ///
+    /// # Errors
+    /// As [`Self::traffic`].
+    pub fn renew_training_traffic(&self, seed: u64, traffic: &mut Trace) -> Result<()> {
+        for (index, service) in traffic.services.iter_mut().enumerate() {
+            if self.spec.service[index].trace.generator.is_some() {
+                *service = self.service_traffic(index, Streams::new(seed), TRAIN_TRAFFIC_STREAM)?;
+            }
+        }
+        Ok(())
+    }
+
     fn traffic_of(&self, streams: Streams, stream: &str) -> Result<Trace> {
-        let services = self
-            .spec
-            .service
-            .iter()
-            .enumerate()
-            .map(|(index, service)| {
-                let place = || {
-                    let key = KeyPath::parse(&format!("service[{index}].trace"));
-                    self.source.place_of_key(&key)
-                };
-                trace::from_spec(
-                    &service.trace,
-                    &trace::SpecContext {
-                        service: &service.name,
-                        base_dir: &self.base_dir,
-                        interval_s: self.spec.interval_s,
-                        streams,
-                        stream,
-                        place: &place,
-                    },
-                )
-            })
+        let services = (0..self.spec.service.len())
+            .map(|index| self.service_traffic(index, streams, stream))
             .collect::<Result<Vec<_>>>()?;
         Ok(Trace { services })
+    }
+
+    fn service_traffic(
+        &self,
+        index: usize,
+        streams: Streams,
+        stream: &str,
+    ) -> Result<ServiceTrace> {
+        let service = &self.spec.service[index];
+        let place = || {
+            let key = KeyPath::parse(&format!("service[{index}].trace"));
+            self.source.place_of_key(&key)
+        };
+        trace::from_spec(
+            &service.trace,
+            &trace::SpecContext {
+                service: &service.name,
+                base_dir: &self.base_dir,
+                interval_s: self.spec.interval_s,
+                streams,
+                stream,
+                place: &place,
+            },
+        )
     }
 
     /// Whether the traffic differs from seed to seed.

@@ -120,6 +120,11 @@ impl Simulator {
         }
     }
 
+    /// Users of a service in tick `tick`, played or not.
+    pub fn users_at(&self, service: usize, tick: u32) -> u32 {
+        self.services[service].runs.at(tick)
+    }
+
     /// Users of a service at the end of the ramp of the stage that follows now (perfect forecast).
     pub fn users_at_end_of_next_stage(&self, service: usize) -> u32 {
         self.services[service].runs.at_end_of_next_stage(self.now)

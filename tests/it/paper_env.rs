@@ -5,9 +5,9 @@ use std::fs;
 
 use predicates::prelude::*;
 use predicates::str::contains;
-use quotascale::env::paper::{PaperRules, PaperTrace, oracle, run_episode};
+use quotascale::env::paper::{DEFAULT_PRICE, PaperRules, PaperTrace, oracle, run_episode};
 use quotascale::policy::Policy;
-use quotascale::policy::paper::{DEFAULT_PRICE, Greedy, Oracle};
+use quotascale::policy::paper::{Greedy, Oracle};
 use quotascale::scenario::{Corrections, Scenario};
 use quotascale::trace::{ServiceTrace, Trace};
 

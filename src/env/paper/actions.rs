@@ -4,6 +4,10 @@
 use super::rules::{Need, PaperRules, Share};
 use super::state::{PaperState, SERVICES};
 
+/// What a core held after a step costs those that plan ahead, reward points per core, unless it is
+/// searched for: the best for the paper's own services on random traffic.
+pub const DEFAULT_PRICE: f64 = 90.0;
+
 /// What one option would give its service.
 #[derive(Clone, Copy, Debug, Default)]
 struct Candidate {
@@ -20,6 +24,7 @@ pub struct JointActions {
     candidates: [Vec<Candidate>; SERVICES],
     rewards: Vec<f64>,
     cpu_m: Vec<u64>,
+    shrinks: Vec<bool>,
 }
 
 impl JointActions {
@@ -38,6 +43,16 @@ impl JointActions {
         &self.cpu_m
     }
 
+    /// Whether each joint action makes services with too many pods anew, by joint index.
+    pub fn shrinks(&self) -> &[bool] {
+        &self.shrinks
+    }
+
+    /// Pods of `service` after a step with `option`, given whether the joint action shrinks.
+    pub fn pods_after(&self, service: usize, option: usize, shrinks: bool) -> u32 {
+        self.candidates[service][option].shares[usize::from(shrinks)].pods
+    }
+
     /// Computes the rewards of all joint actions in `state`.
     pub fn evaluate(&mut self, rules: &PaperRules, state: &PaperState) {
         for service in 0..SERVICES {
@@ -49,6 +64,7 @@ impl JointActions {
         let held_m: u64 = state.cpu_m.iter().sum();
         self.rewards.clear();
         self.cpu_m.clear();
+        self.shrinks.clear();
         let [first, second, third] = &self.candidates;
         for a in first {
             for b in second {
@@ -68,6 +84,7 @@ impl JointActions {
                     let single = a.single && b.single && c.single;
                     self.rewards.push(rules.reward(ratios, cpu_m, fits, single));
                     self.cpu_m.push(cpu_m);
+                    self.shrinks.push(shrink);
                 }
             }
         }

@@ -11,17 +11,22 @@
 
 mod actions;
 mod batch;
+mod empty;
 mod episode;
 pub mod oracle;
 mod rules;
 mod state;
 mod traffic;
+mod training;
 
-pub use actions::JointActions;
+pub use actions::{DEFAULT_PRICE, JointActions};
 pub use batch::{PaperBatch, StepBuffers};
+pub use empty::EmptyCluster;
 pub use episode::{action_of, run_episode, snapshot_of, state_of};
 pub use oracle::{Optimum, oracle};
-pub use rules::{OVER_QUOTA_REWARD, PaperRules};
+pub(in crate::env) use rules::OBSERVED_USERS;
+pub use rules::{OVER_QUOTA_REWARD, PaperRules, PodFormula};
 pub use state::{Action, OBSERVATION, PaperState, SERVICES, StepResult};
 pub(crate) use traffic::MAX_USERS;
 pub use traffic::PaperTrace;
+pub use training::PaperEnvs;

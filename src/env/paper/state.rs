@@ -1,5 +1,7 @@
 //! State, action and result of the `paper` environment.
 
+use serde::{Deserialize, Serialize};
+
 /// Services of the environment.
 pub const SERVICES: usize = 3;
 /// Entries of the observation: CPU, latency and users of each service.
@@ -9,7 +11,7 @@ pub const OBSERVATION: usize = 3 * SERVICES;
 pub type Action = [u16; SERVICES];
 
 /// Everything that changes from step to step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PaperState {
     /// Steps taken since the reset.
     pub step: u32,

@@ -8,6 +8,11 @@ use crate::trace::Trace;
 /// More users than this could overflow sums of millicores.
 pub(crate) const MAX_USERS: u32 = 10_000_000;
 
+/// Users rounded half up.
+pub(super) fn whole_users(users: f64) -> u32 {
+    (users + 0.5).floor() as u32
+}
+
 /// Users of the three services, row by row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PaperTrace {
@@ -39,15 +44,15 @@ impl PaperTrace {
         let mut rows = vec![[0; SERVICES]; lengths[0]];
         for (service, traffic) in trace.services.iter().enumerate() {
             for (row, stage) in rows.iter_mut().zip(&traffic.stages) {
-                let users = (stage.users + 0.5).floor();
-                if !(users >= 0.0 && users <= f64::from(MAX_USERS)) {
+                let users = stage.users + 0.5;
+                if !(users >= 0.0 && users.floor() <= f64::from(MAX_USERS)) {
                     return Err(Error::input(
                         format!("traffic of {}", traffic.service),
                         format!("{} users", stage.users),
                         format!("give 0 to {MAX_USERS}"),
                     ));
                 }
-                row[service] = users as u32;
+                row[service] = whole_users(stage.users);
             }
         }
         Ok(Self { rows })

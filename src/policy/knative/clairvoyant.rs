@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use super::score::{Candidate, Scorer, Sums};
 use crate::env::StageReward;
+use crate::env::knative::score::{Candidate, Scorer, Sums};
 use crate::env::knative::{future, instants, stage_after};
 use crate::error::Result;
 use crate::policy::{Episode, Policy, PolicyState};

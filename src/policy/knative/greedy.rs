@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::score::{Candidate, Scorer, Sums};
+use crate::env::knative::score::{Candidate, Scorer, Sums};
 use crate::error::Result;
 use crate::policy::{Episode, Policy, PolicyState};
 use crate::scenario::Scenario;

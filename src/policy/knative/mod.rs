@@ -2,7 +2,6 @@
 
 mod clairvoyant;
 mod greedy;
-mod score;
 
 pub use clairvoyant::Clairvoyant;
 pub use greedy::Greedy;

@@ -27,7 +27,7 @@ impl Greedy {
     }
 
     /// `priced-greedy`: the reward less `price` points per core held after the step
-    /// ([`super::DEFAULT_PRICE`] unless searched for).
+    /// ([`crate::env::paper::DEFAULT_PRICE`] unless searched for).
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -66,7 +66,7 @@ pub(super) fn best_action(
 }
 
 /// The decision for `action`, with the pods that it gives in `state`.
-pub(super) fn decision(
+pub(crate) fn decision(
     rules: &PaperRules,
     scenario: &Scenario,
     state: &PaperState,

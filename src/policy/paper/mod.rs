@@ -5,5 +5,6 @@ mod oracle;
 mod price;
 
 pub use greedy::Greedy;
+pub(crate) use greedy::decision;
 pub use oracle::Oracle;
-pub use price::{DEFAULT_PRICE, PRICE_GRID, PriceSearch, search_price};
+pub use price::{PRICE_GRID, PriceSearch, search_price};

@@ -7,10 +7,6 @@ use crate::env::paper::{JointActions, PaperRules, PaperTrace};
 use crate::error::{Error, Result};
 use crate::scenario::Scenario;
 
-/// Price unless searched for, reward points per core: the best of [`PRICE_GRID`] for the paper's own
-/// services on random traffic.
-pub const DEFAULT_PRICE: f64 = 90.0;
-
 /// Prices tried: 0, 10, …, 160.
 pub const PRICE_GRID: [f64; 17] = [
     0.0, 10.0, 20.0, 30.0, 40.0, 50.0, 60.0, 70.0, 80.0, 90.0, 100.0, 110.0, 120.0, 130.0, 140.0,

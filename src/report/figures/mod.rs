@@ -2,7 +2,8 @@
 //! tell apart, legible in print at the width of a page.
 //!
 //! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds, [`draw_forecast`]
-//! forecasters on a trace, [`draw_losses`] a training. The same input gives the same bytes.
+//! forecasters on a trace, [`draw_losses`] the training of a predictor, [`draw_training`] that of an
+//! agent. The same input gives the same bytes.
 
 mod axes;
 mod canvas;
@@ -14,6 +15,7 @@ mod losses;
 mod style;
 mod timeline;
 mod timeline_data;
+mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use self::canvas::Canvas;
 use super::Comparison;
 use super::forecast::{Forecasts, TraceScores};
+use crate::agent::log::LogRow;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::predictor::train::TrainingState;
@@ -73,6 +76,15 @@ pub fn draw_losses(
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
     write(&losses::draw(title, state, loss), dir, "losses")
+}
+
+/// Draws the course of an agent's training into `dir`, which is made if need be. Gives the files
+/// written: `training.svg` and `.png`.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_training(title: &str, rows: &[LogRow], dir: &Path) -> Result<Vec<PathBuf>> {
+    write(&training::draw(title, rows), dir, "training")
 }
 
 fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
@@ -214,6 +226,30 @@ mod tests {
         run.intervals.clear();
         run.ticks.clear();
         drawn("timeline-decisions", |dir| draw_timeline(&run, &scenario, dir));
+    }
+
+    #[test]
+    fn a_training_is_drawn_with_and_without_a_known_optimum() {
+        let row = |step: u64, share: Option<f64>| LogRow {
+            steps: step * 1000,
+            updates: step,
+            episode_reward: Some(100.0 + step as f64),
+            episode_share: share,
+            evaluation_reward: step.is_multiple_of(10).then_some(120.0),
+            evaluation_share: share.filter(|_| step.is_multiple_of(10)),
+            entropy: 7.0 / (1.0 + step as f64 / 100.0),
+            ..LogRow::default()
+        };
+        let rows: Vec<LogRow> =
+            (1..2000).map(|step| row(step, Some(1.0 - 1.0 / step as f64))).collect();
+        let svg = drawn("training", |dir| draw_training("Training of an agent", &rows, dir));
+        for text in ["Training of an agent", "% of the optimum", "entropy, nats", "thousands"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        let rows: Vec<LogRow> = (1..30).map(|step| row(step, None)).collect();
+        let svg = drawn("training-reward", |dir| draw_training("t", &rows, dir));
+        assert!(svg.contains("reward of an episode") && svg.contains("120.00"));
+        drawn("training-empty", |dir| draw_training("t", &[], dir));
     }
 
     const POLICIES: [&str; 8] = [

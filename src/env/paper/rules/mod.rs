@@ -1,11 +1,14 @@
 //! The rules of one step, in the original's order of operations.
 
 mod build;
+mod formula;
 #[cfg(test)]
 mod tests;
 
+pub use formula::PodFormula;
+
 use super::state::{Action, OBSERVATION, PaperState, SERVICES, StepResult};
-use crate::scenario::{Corrections, pods};
+use crate::scenario::Corrections;
 
 /// Reward of a decision whose CPU exceeds the quota.
 pub const OVER_QUOTA_REWARD: f64 = -100.0;
@@ -13,12 +16,10 @@ pub const OVER_QUOTA_REWARD: f64 = -100.0;
 const FITTING_FACTOR: f64 = 200.0;
 /// Factor of the reward when they overlap beyond the quota, and of a truncating step.
 const OVERLAPPING_FACTOR: f64 = 100.0;
-/// Utilization that pods are planned for.
-const UTILIZATION: f64 = 0.7;
 /// Pods needed are looked up below this many users and computed from there on.
 const TABLE_USERS: usize = 128;
 /// Most users that the observation shows under `clamp_observed_users`.
-const OBSERVED_USERS: u32 = 100;
+pub(in crate::env) const OBSERVED_USERS: u32 = 100;
 
 /// One option, with everything about it that a step needs.
 #[derive(Clone, Copy, Debug)]
@@ -128,6 +129,16 @@ impl PaperRules {
     /// CPU quota, millicores.
     pub fn quota_m(&self) -> u64 {
         self.quota_m
+    }
+
+    /// Pods that `users` of `service` need under `option`.
+    pub fn pods_needed(&self, service: usize, option: u16, users: u32) -> u32 {
+        self.need(service, option, users).pods
+    }
+
+    /// CPU of a pod of `option` of `service`, millicores.
+    pub fn pod_cpu_m(&self, service: usize, option: u16) -> u64 {
+        self.option(service, option).cpu_m
     }
 
     /// The corrections in force.
@@ -320,13 +331,7 @@ impl PaperRules {
     }
 
     fn compute_pods(&self, concurrency: u32, users: u32) -> u32 {
-        let least = u32::from(self.corrections.min_one_pod);
-        if self.corrections.exact_pod_formula {
-            let exact = (10 * u64::from(users)).div_ceil(7 * u64::from(concurrency));
-            (exact as u32).max(least)
-        } else {
-            pods(f64::from(users), concurrency, UTILIZATION, least)
-        }
+        PodFormula::new(&self.corrections).pods(f64::from(users), concurrency)
     }
 
     /// The one decision for all services whether those with too many pods are made anew.
