@@ -14,6 +14,19 @@ pub struct Snapshot {
     pub step: u32,
     /// One entry a service, in the scenario's order.
     pub services: Vec<ServiceSnapshot>,
+    /// The quota that the cluster enforces, where one was read (live). The guard keeps the smaller of
+    /// this and the scenario's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quota: Option<QuotaSnapshot>,
+}
+
+/// A real ResourceQuota; `None` where it does not limit the resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaSnapshot {
+    /// CPU, millicores.
+    pub cpu_m: Option<u64>,
+    /// Memory, MiB.
+    pub memory_mib: Option<u64>,
 }
 
 impl Snapshot {
@@ -26,8 +39,13 @@ impl Snapshot {
 /// What can be observed of one service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ServiceSnapshot {
-    /// Users now (`paper`: users that the coming step serves).
+    /// Users now (`paper`: users that the coming step serves). Not a number: not known (live).
+    #[serde(with = "crate::number::plain")]
     pub users: f64,
+    /// Whether a signal that the policy needs is missing (live): what stands in its place here is not
+    /// measured, and the guard holds the service.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub missing: bool,
     /// p95 latency over the last seconds, ms; `None` without completions (always on `paper`).
     pub p95_ms: Option<f64>,
     /// CPU allocated to its pods, millicores (`paper`: CPU held).
@@ -65,6 +83,23 @@ pub struct RevisionSnapshot {
     pub pods: u32,
 }
 
+impl RevisionSnapshot {
+    /// Whether anything is known of it: no pod has 0 CPU.
+    pub fn is_known(&self) -> bool {
+        self.cpu_m > 0
+    }
+
+    /// The decision that asks for this revision.
+    pub fn as_decision(&self) -> ServiceDecision {
+        ServiceDecision {
+            option: self.option,
+            cpu_m: self.cpu_m,
+            concurrency: self.concurrency,
+            pods: self.pods,
+        }
+    }
+}
+
 /// What to run from now on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
@@ -85,4 +120,16 @@ pub struct ServiceDecision {
     pub concurrency: u32,
     /// Pods (the `paper` environment computes its own).
     pub pods: u32,
+}
+
+impl ServiceDecision {
+    /// The revision that this decision asks for.
+    pub fn as_revision(&self) -> RevisionSnapshot {
+        RevisionSnapshot {
+            option: self.option,
+            cpu_m: self.cpu_m,
+            concurrency: self.concurrency,
+            pods: self.pods,
+        }
+    }
 }

@@ -4,11 +4,14 @@
 //! it remembers is in a [`ControllerState`].
 
 mod guard;
+mod intervention;
+mod quota;
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-pub use guard::Guard;
+pub use guard::{Guard, GuardState, ServiceGuardState};
+pub use intervention::{Intervention, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -34,9 +37,15 @@ pub struct ControllerState {
     pub policy: PolicyState,
     /// The forecaster's own, with the users at past decisions.
     pub forecaster: ForecasterState,
+    /// The guard's own.
+    #[serde(default)]
+    pub guard: GuardState,
     /// The users expected at the last decision: output, not memory.
     #[serde(skip)]
     pub forecast: Forecast,
+    /// Where the guard stepped in at the last decision: output, not memory.
+    #[serde(skip)]
+    pub interventions: Vec<Intervention>,
 }
 
 impl Controller {
@@ -49,7 +58,7 @@ impl Controller {
         Self {
             policy,
             forecaster,
-            guard: Guard::new(&scenario.spec.guard, &scenario.profiles),
+            guard: Guard::new(scenario),
             past_users: scenario
                 .spec
                 .service
@@ -59,14 +68,43 @@ impl Controller {
         }
     }
 
+    /// The policy.
+    pub fn policy(&self) -> &dyn Policy {
+        self.policy.as_ref()
+    }
+
+    /// The forecaster.
+    pub fn forecaster(&self) -> &dyn Forecaster {
+        self.forecaster.as_ref()
+    }
+
+    /// The guard.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
     /// The state before the first decision, given the policy's.
     pub fn start(&self, policy: PolicyState) -> ControllerState {
         let past: Vec<&[f64]> = self.past_users.iter().map(Vec::as_slice).collect();
+        self.start_after(policy, &past)
+    }
+
+    /// The state before the first decision, given the policy's and the users seen before, by service,
+    /// oldest first, in place of the scenario's.
+    pub fn start_after(&self, policy: PolicyState, past: &[&[f64]]) -> ControllerState {
         ControllerState {
             policy,
-            forecaster: self.forecaster.start(&past),
-            forecast: Forecast::default(),
+            forecaster: self.forecaster.start(past),
+            guard: self.guard.start(),
+            ..ControllerState::default()
         }
+    }
+
+    /// Whether a saved state is this controller's.
+    pub fn accepts(&self, state: &ControllerState) -> bool {
+        let services = self.past_users.len();
+        self.forecaster.accepts(&state.forecaster, services)
+            && state.guard.services.len() == services
     }
 
     /// Decides. `known` replaces the forecast where the future is given (`perfect`).
@@ -79,15 +117,21 @@ impl Controller {
         known: Option<&[f64]>,
         state: &mut ControllerState,
     ) -> Result<Decision> {
-        let mut users = snapshot.services.iter().map(|service| service.users);
+        let mut users = snapshot.services.iter().map(|service| {
+            // What cannot be believed is no row of the forecaster's either.
+            if self.guard.believable(service.users) { service.users } else { f64::NAN }
+        });
         self.forecaster.observe(&mut users, &mut state.forecaster);
         match known {
             Some(known) => state.forecast.set_known(known),
             None => self.forecaster.forecast(&state.forecaster, 1, &mut state.forecast),
         }
         let next = state.forecast.next();
-        let decision = self.policy.decide(snapshot, next, &mut state.policy)?;
-        let mut decision = self.guard.check(snapshot, next, decision);
+        let shown = self.guard.show(snapshot, &state.guard);
+        let expected = self.guard.show_forecast(next, &shown);
+        let decision = self.policy.decide(&shown, &expected, &mut state.policy)?;
+        let mut decision =
+            self.guard.check(snapshot, next, decision, &mut state.guard, &mut state.interventions);
         say_what_stands_in(self.forecaster.name(), &state.forecast, &mut decision);
         Ok(decision)
     }

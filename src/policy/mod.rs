@@ -50,6 +50,42 @@ pub trait Policy: Send + Sync {
         forecast: &[f64],
         state: &mut PolicyState,
     ) -> Result<Decision>;
+
+    /// The signals that its decisions depend on, beside what is in force and the forecast.
+    fn signals(&self) -> &'static [Signal] {
+        &[Signal::Users]
+    }
+
+    /// How the last decision came about, as `state` tells; `None` where the reason says it all.
+    fn explain(&self, _state: &PolicyState) -> Option<Explanation> {
+        None
+    }
+}
+
+/// What of each service can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Signal {
+    /// Users now.
+    Users,
+    /// p95 latency over the last seconds.
+    P95,
+    /// CPU allocated to its pods.
+    CpuCores,
+    /// Pods that serve.
+    PodsReady,
+    /// Pods in their cold start.
+    PodsStarting,
+    /// Deleted pods that are not gone yet.
+    PodsTerminating,
+}
+
+/// How an agent came to its decision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// By service, the options it found best with their probabilities, best first.
+    pub choices: Vec<Vec<(u32, f32)>>,
+    /// Its estimate of the value of the state.
+    pub value: Option<f32>,
 }
 
 /// When a policy decides on `knative`.

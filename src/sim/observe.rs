@@ -89,6 +89,7 @@ impl Simulator {
     pub fn snapshot(&self, step: u32, snapshot: &mut Snapshot) {
         snapshot.t_s = f64::from(self.now);
         snapshot.step = step;
+        snapshot.quota = None;
         snapshot.services.clear();
         for (service, model) in self.services.iter().zip(&self.model.services) {
             let spec = |revision: &Revision| RevisionSnapshot {
@@ -100,6 +101,7 @@ impl Simulator {
             let account = &service.account;
             snapshot.services.push(ServiceSnapshot {
                 users: f64::from(service.users),
+                missing: false,
                 p95_ms: service.recent_p95(
                     model,
                     self.model.shape,

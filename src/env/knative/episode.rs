@@ -112,13 +112,7 @@ fn push_rows(
     for (index, service) in decision.services.iter().enumerate() {
         let seen = &snapshot.services[index];
         // A service that is left alone goes on with what its newest revision was made with.
-        let kept = crate::snapshot::ServiceDecision {
-            option: seen.newest.option,
-            cpu_m: seen.newest.cpu_m,
-            concurrency: seen.newest.concurrency,
-            pods: seen.newest.pods,
-        };
-        let chosen = service.unwrap_or(kept);
+        let chosen = service.unwrap_or(seen.newest.as_decision());
         rows.push(DecisionRow {
             t_s: snapshot.t_s,
             service: scenario.spec.service[index].name.clone(),

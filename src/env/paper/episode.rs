@@ -38,6 +38,7 @@ pub fn snapshot_of(scenario: &Scenario, state: &PaperState) -> Snapshot {
         t_s: f64::from(state.step) * f64::from(scenario.spec.interval_s),
         step: state.step,
         services,
+        quota: None,
     }
 }
 
