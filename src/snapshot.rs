@@ -133,3 +133,45 @@ impl ServiceDecision {
         }
     }
 }
+
+/// What a snapshot is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signal {
+    /// Users now.
+    Users,
+    /// p95 latency of the last seconds, ms.
+    P95Ms,
+    /// CPU requested by the service's pods, cores.
+    CpuCores,
+    /// Pods that are ready and not being deleted.
+    PodsReady,
+    /// Pods that are not ready yet and not being deleted.
+    PodsStarting,
+    /// Pods being deleted.
+    PodsTerminating,
+}
+
+impl Signal {
+    /// All signals; a signal's place here is its number as `usize`.
+    pub const ALL: [Self; 6] = [
+        Self::Users,
+        Self::P95Ms,
+        Self::CpuCores,
+        Self::PodsReady,
+        Self::PodsStarting,
+        Self::PodsTerminating,
+    ];
+
+    /// The name of its table and label.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::P95Ms => "p95_ms",
+            Self::CpuCores => "cpu_cores",
+            Self::PodsReady => "pods_ready",
+            Self::PodsStarting => "pods_starting",
+            Self::PodsTerminating => "pods_terminating",
+        }
+    }
+}

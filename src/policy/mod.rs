@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::rng::Rng;
 use crate::scenario::{PodRule, Profile, Scenario};
-use crate::snapshot::{Decision, Snapshot};
+use crate::snapshot::{Decision, Signal, Snapshot};
 use crate::trace::Trace;
 
 /// One way of deciding. A policy itself never changes; what it remembers is in a [`PolicyState`].
@@ -56,27 +56,15 @@ pub trait Policy: Send + Sync {
         &[Signal::Users]
     }
 
+    /// Whether it looks at the traffic to come, so that it cannot run live.
+    fn is_clairvoyant(&self) -> bool {
+        false
+    }
+
     /// How the last decision came about, as `state` tells; `None` where the reason says it all.
     fn explain(&self, _state: &PolicyState) -> Option<Explanation> {
         None
     }
-}
-
-/// What of each service can be measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Signal {
-    /// Users now.
-    Users,
-    /// p95 latency over the last seconds.
-    P95,
-    /// CPU allocated to its pods.
-    CpuCores,
-    /// Pods that serve.
-    PodsReady,
-    /// Pods in their cold start.
-    PodsStarting,
-    /// Deleted pods that are not gone yet.
-    PodsTerminating,
 }
 
 /// How an agent came to its decision.
