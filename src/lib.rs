@@ -19,6 +19,8 @@ pub mod env;
 pub mod error;
 pub mod evaluation;
 pub mod files;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod nn;
 pub mod number;
 pub mod policy;

@@ -1,0 +1,15 @@
+//! Live mode: the controller against real Prometheus, Locust and Kubernetes.
+//!
+//! Inputs: [`http`] fetches bounded answers before a deadline, [`prometheus`] and [`locust`] read
+//! values out of them, [`signals`] asks for all that a snapshot needs at once. Whatever goes wrong
+//! is a [`fault::Fault`] of a known kind: it is counted and logged, never a panic and never a made-up
+//! value.
+
+pub mod fault;
+pub mod http;
+pub mod locust;
+pub mod prometheus;
+pub mod query;
+pub mod signal_config;
+pub mod signals;
+pub mod span;
