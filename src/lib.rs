@@ -25,6 +25,8 @@ pub mod nn;
 pub mod number;
 pub mod policy;
 pub mod predictor;
+#[cfg(feature = "live")]
+pub mod rehearse;
 pub mod report;
 pub mod rng;
 pub mod run;

@@ -14,6 +14,8 @@ mod predictor_import;
 mod predictor_predict;
 mod predictor_train;
 mod progress;
+#[cfg(feature = "live")]
+mod rehearse;
 mod replay;
 mod replay_env;
 mod replay_kpa;
@@ -95,6 +97,9 @@ enum Verb {
     /// Train predictors, judge forecasters on traces, import the original predictor and predict with it.
     #[command(subcommand)]
     Predictor(predictor::Verb),
+    /// Serve the simulated cluster to Prometheus and carry out what `live` decides, as a trial before the real one.
+    #[cfg(feature = "live")]
+    Rehearse(rehearse::Args),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -116,6 +121,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Rehearse(args) => rehearse::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

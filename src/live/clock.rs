@@ -27,7 +27,8 @@ impl Clock for WallClock {
     }
 }
 
-/// A clock that starts with the wall's and runs `speed` times as fast.
+/// A clock that runs `speed` times as fast as the wall's and shows `speed` times its unix time: so every
+/// process of a rehearsal, whenever it starts, reads the same, and ticks agree as they do in real time.
 #[derive(Clone, Copy, Debug)]
 pub struct FastClock {
     start_s: f64,
@@ -36,9 +37,14 @@ pub struct FastClock {
 }
 
 impl FastClock {
-    /// Starts now.
+    /// Reads the wall's clock once; from then on it cannot be set.
     pub fn new(speed: f64) -> Self {
-        Self { start_s: WallClock.now_s(), start: Instant::now(), speed }
+        Self { start_s: WallClock.now_s() * speed, start: Instant::now(), speed }
+    }
+
+    /// The wall's unix time when this clock shows `instant_s`.
+    pub fn on_the_wall(&self, instant_s: f64) -> f64 {
+        instant_s / self.speed
     }
 }
 
@@ -54,4 +60,22 @@ impl Clock for FastClock {
 
 fn seconds(seconds: f64) -> Duration {
     Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_of_one_speed_agree_whenever_they_start() {
+        let early = FastClock::new(60.0);
+        std::thread::sleep(Duration::from_millis(30));
+        let late = FastClock::new(60.0);
+        let (first, second) = (early.now_s(), late.now_s());
+        // A tenth of a second on the wall.
+        assert!((second - first).abs() < 6.0, "{first} {second}");
+        assert!(early.until(first + 60.0) <= Duration::from_secs(1));
+        assert_eq!(early.until(first - 60.0), Duration::ZERO);
+        assert!((early.on_the_wall(first) - WallClock.now_s()).abs() < 0.1);
+    }
 }

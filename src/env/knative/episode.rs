@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::control::{Controller, ControllerState};
+use crate::control::Controller;
 use crate::env::StageReward;
 use crate::error::Result;
 use crate::policy::{Episode, Policy, Schedule};
@@ -71,7 +71,7 @@ pub fn run_episode(
         simulator.apply(&decision)?;
         let services = 0..scenario.spec.service.len();
         stood_in += services.filter(|&service| state.forecast.by_persistence(service)).count();
-        push_rows(scenario, &snapshot, &state, &decision, &mut rows);
+        push_rows(scenario, &snapshot, state.forecast.next(), &decision, &mut rows);
     }
     simulator.advance(model.duration_s);
     let forecasts = rows.len();
@@ -102,10 +102,11 @@ pub(crate) fn stage_after(stages: &[(u32, u32)], time: u32) -> Option<(u32, u32)
     stages.get(stages.partition_point(|stage| stage.0 < time)).copied()
 }
 
-fn push_rows(
+/// Adds the rows of one decision; `forecast` holds the users expected of each service.
+pub(crate) fn push_rows(
     scenario: &Scenario,
     snapshot: &Snapshot,
-    state: &ControllerState,
+    forecast: &[f64],
     decision: &Decision,
     rows: &mut Vec<DecisionRow>,
 ) {
@@ -117,7 +118,7 @@ fn push_rows(
             t_s: snapshot.t_s,
             service: scenario.spec.service[index].name.clone(),
             users_seen: seen.users,
-            forecast: state.forecast.next()[index],
+            forecast: forecast[index],
             option: chosen
                 .option
                 .or_else(|| scenario.profiles[index].find(chosen.cpu_m, chosen.concurrency)),
@@ -130,7 +131,8 @@ fn push_rows(
     }
 }
 
-fn finish(
+/// The run that `simulator` leaves, as far as it was played.
+pub(crate) fn finish(
     scenario: &Scenario,
     policy: &str,
     seed: u64,
@@ -139,7 +141,8 @@ fn finish(
     mut decisions: Vec<DecisionRow>,
 ) -> Run {
     let reward = StageReward::new(scenario);
-    let stages = simulator.stages();
+    let mut stages = simulator.stages();
+    stages.retain(|&(_, to)| to <= simulator.now());
     let reward_after = |time: u32| {
         stage_after(&stages, time).map(|(from, to)| reward.measure(&simulator, from, to))
     };

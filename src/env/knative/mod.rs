@@ -3,4 +3,6 @@
 mod episode;
 
 pub use episode::{EpisodeOptions, run_episode};
+#[cfg(feature = "live")]
+pub(crate) use episode::{finish, push_rows};
 pub(crate) use episode::{future, instants, stage_after};
