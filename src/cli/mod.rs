@@ -2,8 +2,12 @@
 
 mod bench;
 mod completions;
+#[cfg(feature = "live")]
+mod crd;
 mod evaluate;
 mod interrupt;
+#[cfg(feature = "live")]
+mod live;
 mod oracle;
 mod output;
 mod plot;
@@ -15,6 +19,8 @@ mod predictor_predict;
 mod predictor_train;
 mod progress;
 mod replay;
+#[cfg(feature = "live")]
+mod replay_controller;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
@@ -98,6 +104,12 @@ enum Verb {
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
+    /// Drive a real cluster: Prometheus or Locust in, the custom resource DRLScaleAction out.
+    #[cfg(feature = "live")]
+    Live(live::Args),
+    /// Print the definition of the custom resource, for kubectl apply -f -.
+    #[cfg(feature = "live")]
+    Crd(crd::Args),
 }
 
 /// Runs the parsed command line and gives the program's exit code.
@@ -117,6 +129,13 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Live(args) => match live::run(&args, cli.common) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        #[cfg(feature = "live")]
+        Verb::Crd(args) => crd::run(&args, cli.common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,4 +3,4 @@
 mod episode;
 
 pub use episode::{EpisodeOptions, run_episode};
-pub(crate) use episode::{future, instants, stage_after};
+pub(crate) use episode::{future, instants, push_rows, stage_after};
