@@ -2,8 +2,12 @@
 
 mod bench;
 mod completions;
+#[cfg(feature = "live")]
+mod crd;
 mod evaluate;
 mod interrupt;
+#[cfg(feature = "live")]
+mod live;
 mod oracle;
 mod output;
 mod plot;
@@ -17,6 +21,8 @@ mod progress;
 #[cfg(feature = "live")]
 mod rehearse;
 mod replay;
+#[cfg(feature = "live")]
+mod replay_controller;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
@@ -103,6 +109,12 @@ enum Verb {
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
+    /// Drive a real cluster: Prometheus or Locust in, the custom resource DRLScaleAction out.
+    #[cfg(feature = "live")]
+    Live(live::Args),
+    /// Print the definition of the custom resource, for kubectl apply -f -.
+    #[cfg(feature = "live")]
+    Crd(crd::Args),
 }
 
 /// Runs the parsed command line and gives the program's exit code.
@@ -124,6 +136,13 @@ pub fn run(cli: Cli) -> ExitCode {
         #[cfg(feature = "live")]
         Verb::Rehearse(args) => rehearse::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Live(args) => match live::run(&args, cli.common) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        #[cfg(feature = "live")]
+        Verb::Crd(args) => crd::run(&args, cli.common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

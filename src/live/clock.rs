@@ -18,8 +18,7 @@ pub struct WallClock;
 
 impl Clock for WallClock {
     fn now_s(&self) -> f64 {
-        // Before 1970 only where the clock was never set.
-        SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+        wall_s()
     }
 
     fn until(&self, instant_s: f64) -> Duration {
@@ -39,7 +38,7 @@ pub struct FastClock {
 impl FastClock {
     /// Reads the wall's clock once; from then on it cannot be set.
     pub fn new(speed: f64) -> Self {
-        Self { start_s: WallClock.now_s() * speed, start: Instant::now(), speed }
+        Self { start_s: wall_s() * speed, start: Instant::now(), speed }
     }
 
     /// The wall's unix time when this clock shows `instant_s`.
@@ -56,6 +55,12 @@ impl Clock for FastClock {
     fn until(&self, instant_s: f64) -> Duration {
         seconds((instant_s - self.now_s()) / self.speed)
     }
+}
+
+/// Unix time by the machine's clock.
+pub fn wall_s() -> f64 {
+    // Before 1970 only where the clock was never set.
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 fn seconds(seconds: f64) -> Duration {

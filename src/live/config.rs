@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::kubernetes::{KubernetesConfig, LeaseConfig, StateConfig};
 use super::log::LogFormat;
-use super::signals::Target;
 use super::signal_config::{LocustConfig, PrometheusConfig, SignalSource, SignalsConfig};
+use super::signals::Target;
 use crate::error::{Error, Result, read_input};
 use crate::scenario::spec::ServiceSpec;
 use crate::scenario::{KeyPath, Scenario, Source, did_you_mean};
@@ -200,7 +200,8 @@ impl LiveFile {
             ("kubernetes.name", &config.kubernetes.name),
             ("lease.name", &config.lease.name),
         ] {
-            let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+            let plain =
+                |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
             if value.is_empty() || value.len() > 240 || !value.chars().all(plain) {
                 return Err(self.error(
                     key,
@@ -219,8 +220,7 @@ impl LiveFile {
     pub fn signals(&self, needed: &[Signal]) -> Result<Vec<Signal>> {
         let mut signals = Vec::new();
         for signal in Signal::ALL {
-            let from_prometheus =
-                self.config.signals.of(signal).source == SignalSource::Prometheus;
+            let from_prometheus = self.config.signals.of(signal).source == SignalSource::Prometheus;
             if !from_prometheus || self.config.prometheus.is_some() {
                 signals.push(signal);
             } else if needed.contains(&signal) {
@@ -319,13 +319,34 @@ url = \"http://127.0.0.1:9090\"
     #[test]
     fn a_mistake_is_named_with_its_line_and_a_remedy() {
         for (text, expected) in [
-            (format!("{LEAST}tiemout = \"2s\"\n"), "live.toml:6: unknown key `tiemout`\n  did you mean `timeout`?"),
-            (LEAST.replace("version = 1", "version = 2"), "live.toml:1: version: version 2 is not known"),
-            (format!("{LEAST}timeout = \"2 seconds\"\n"), "live.toml:6: `2 seconds` is no duration"),
-            (format!("{LEAST}[lease]\nrenew_deadline = \"15s\"\n"), "live.toml:7: lease.renew_deadline: not shorter"),
-            (format!("{LEAST}[targets]\nhaus = \"x\"\n"), "live.toml:7: targets.haus: the scenario has no service `haus`\n  did you mean `house`?"),
-            (LEAST.split("[prom").next().unwrap().to_owned(), "live.toml: signals.users: the policy needs users, which has no source"),
-            (format!("{LEAST}[kubernetes]\nname = \"DRL action\"\n"), "live.toml:7: kubernetes.name: `DRL action` is no name"),
+            (
+                format!("{LEAST}tiemout = \"2s\"\n"),
+                "live.toml:6: unknown key `tiemout`\n  did you mean `timeout`?",
+            ),
+            (
+                LEAST.replace("version = 1", "version = 2"),
+                "live.toml:1: version: version 2 is not known",
+            ),
+            (
+                format!("{LEAST}timeout = \"2 seconds\"\n"),
+                "live.toml:6: `2 seconds` is no duration",
+            ),
+            (
+                format!("{LEAST}[lease]\nrenew_deadline = \"15s\"\n"),
+                "live.toml:7: lease.renew_deadline: not shorter",
+            ),
+            (
+                format!("{LEAST}[targets]\nhaus = \"x\"\n"),
+                "live.toml:7: targets.haus: the scenario has no service `haus`\n  did you mean `house`?",
+            ),
+            (
+                LEAST.split("[prom").next().unwrap().to_owned(),
+                "live.toml: signals.users: the policy needs users, which has no source",
+            ),
+            (
+                format!("{LEAST}[kubernetes]\nname = \"DRL action\"\n"),
+                "live.toml:7: kubernetes.name: `DRL action` is no name",
+            ),
         ] {
             let said = message(&text);
             assert!(said.starts_with(expected), "{said}");

@@ -75,10 +75,45 @@ impl FaultSource {
             HTTP,
             [K::UnknownKeys, K::Stopped, K::WorkersMissing, K::Negative, K::ZeroLatency],
         );
+        const KUBERNETES: [FaultKind; 15] = [
+            K::Timeout,
+            K::Connect,
+            K::Unauthorized,
+            K::Forbidden,
+            K::Throttled,
+            K::Unavailable,
+            K::ServerError,
+            K::Status,
+            K::Decode,
+            K::Conflict,
+            K::Changed,
+            K::CrdMissing,
+            K::Schema,
+            K::NotFollowed,
+            K::QuotaDiffers,
+        ];
+        const LEASE: [FaultKind; 11] = [
+            K::Timeout,
+            K::Connect,
+            K::Unauthorized,
+            K::Forbidden,
+            K::Throttled,
+            K::Unavailable,
+            K::ServerError,
+            K::Status,
+            K::Decode,
+            K::Changed,
+            K::Lost,
+        ];
+        const STATE: [FaultKind; 5] =
+            [K::Unreadable, K::OtherVersion, K::OtherCheckpoint, K::Unwritable, K::Unpublished];
         match self {
             Self::Prometheus => &PROMETHEUS,
             Self::Locust => &LOCUST,
-            Self::Kubernetes | Self::Lease | Self::State | Self::Clock => &[],
+            Self::Kubernetes => &KUBERNETES,
+            Self::Lease => &LEASE,
+            Self::State => &STATE,
+            Self::Clock => &[K::SetBack],
         }
     }
 }
@@ -151,6 +186,34 @@ pub enum FaultKind {
     Stopped,
     /// Locust lost its workers: its count of users means nothing.
     WorkersMissing,
+    /// The API server does not let us: a verb is missing from our Role.
+    Forbidden,
+    /// Another field manager owns what we want to set, or another installation writes the object.
+    Conflict,
+    /// The object has changed since it was read.
+    Changed,
+    /// The API server does not know the custom resource.
+    CrdMissing,
+    /// The definition of the custom resource lacks a field.
+    Schema,
+    /// The pods did not reach within an interval what was asked for.
+    NotFollowed,
+    /// The real ResourceQuota differs from the scenario's.
+    QuotaDiffers,
+    /// The lease was lost, or is over too soon to write.
+    Lost,
+    /// The saved state cannot be read.
+    Unreadable,
+    /// The saved state is of another format.
+    OtherVersion,
+    /// The saved state belongs to another checkpoint, scenario or forecaster.
+    OtherCheckpoint,
+    /// The state cannot be saved.
+    Unwritable,
+    /// The state cannot be published to followers.
+    Unpublished,
+    /// The clock was set back by more than an interval.
+    SetBack,
 }
 
 impl FaultKind {
@@ -182,6 +245,20 @@ impl FaultKind {
             Self::UnknownKeys => "unknown_keys",
             Self::Stopped => "stopped",
             Self::WorkersMissing => "workers_missing",
+            Self::Forbidden => "forbidden",
+            Self::Conflict => "conflict",
+            Self::Changed => "changed",
+            Self::CrdMissing => "crd_missing",
+            Self::Schema => "schema",
+            Self::NotFollowed => "not_followed",
+            Self::QuotaDiffers => "quota_differs",
+            Self::Lost => "lost",
+            Self::Unreadable => "unreadable",
+            Self::OtherVersion => "other_version",
+            Self::OtherCheckpoint => "other_checkpoint",
+            Self::Unwritable => "unwritable",
+            Self::Unpublished => "unpublished",
+            Self::SetBack => "set_back",
         }
     }
 }

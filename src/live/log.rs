@@ -17,8 +17,7 @@ pub enum LogFormat {
 /// Starts logging. Times are the machine's own clock's, in UTC.
 pub fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails only where a log was started before, as in tests; then that one goes on.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),

@@ -176,7 +176,10 @@ impl Metrics {
         registry.register(Box::new(durations.clone()))?;
         let metrics = Self {
             leader: switch("quotascale_live_leader", "1 while this process holds the lease.")?,
-            paused: switch("quotascale_live_paused", "1 while the writing is paused by annotation.")?,
+            paused: switch(
+                "quotascale_live_paused",
+                "1 while the writing is paused by annotation.",
+            )?,
             users: gauges("quotascale_live_observed_users", "Users, as observed.", &["service"])?,
             p95: gauges(
                 "quotascale_live_p95_latency_seconds",
@@ -188,7 +191,11 @@ impl Metrics {
                 "CPU of all pods, as decided.",
                 &["service"],
             )?,
-            decided_pods: gauges("quotascale_live_decided_pods", "Pods, as decided.", &["service"])?,
+            decided_pods: gauges(
+                "quotascale_live_decided_pods",
+                "Pods, as decided.",
+                &["service"],
+            )?,
             age: gauges(
                 "quotascale_live_sample_age_seconds",
                 "Age of the last sample.",

@@ -2,9 +2,7 @@
 
 use super::signals::{Observation, ServiceObservation};
 use crate::scenario::Profile;
-use crate::snapshot::{
-    QuotaSnapshot, RevisionSnapshot, ServiceSnapshot, Signal, Snapshot,
-};
+use crate::snapshot::{QuotaSnapshot, RevisionSnapshot, ServiceSnapshot, Signal, Snapshot};
 
 /// What the snapshot of a tick is made of, beside the signals.
 pub struct Circumstances<'a> {
@@ -36,11 +34,7 @@ pub fn snapshot(observation: &Observation, around: &Circumstances<'_>) -> Snapsh
     Snapshot { t_s: around.tick as f64, step: around.step, services, quota: around.quota }
 }
 
-fn service(
-    index: usize,
-    read: &ServiceObservation,
-    around: &Circumstances<'_>,
-) -> ServiceSnapshot {
+fn service(index: usize, read: &ServiceObservation, around: &Circumstances<'_>) -> ServiceSnapshot {
     let newest = around.newest[index];
     let count = |signal| read.value(signal).map(|pods| pods.round() as u32);
     let ready = count(Signal::PodsReady);
@@ -53,11 +47,8 @@ fn service(
         None => pods * newest.cpu_m,
     };
     // Live cannot see revisions: the old one serves until the pods of the new one are ready.
-    let serving = if ready.is_none_or(|ready| ready >= newest.pods) {
-        newest
-    } else {
-        around.serving[index]
-    };
+    let serving =
+        if ready.is_none_or(|ready| ready >= newest.pods) { newest } else { around.serving[index] };
     let memory_mib = newest
         .option
         .and_then(|option| around.profiles[index].options.get(option as usize))

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Controller, ControllerState};
+use crate::env::knative::push_rows;
 use crate::error::{Error, Result};
+use crate::run::DecisionRow;
+use crate::scenario::Scenario;
 use crate::snapshot::{Decision, Snapshot};
 
 /// One tick.
@@ -91,34 +94,56 @@ pub fn read(path: &Path) -> Result<Vec<RecordLine<RecordStart>>> {
         let line: RecordLine<RecordStart> = serde_json::from_str(&text)
             .map_err(|error| Error::input(place(), format!("no record: {error}"), remedy))?;
         if number == 0 && line.start.is_none() {
-            return Err(Error::input(place(), "the record does not say what it starts from", remedy));
+            return Err(Error::input(
+                place(),
+                "the record does not say what it starts from",
+                remedy,
+            ));
         }
         lines.push(line);
     }
     if lines.is_empty() {
-        return Err(Error::input(path.display(), "the record is empty", "record at least one tick"));
+        return Err(Error::input(
+            path.display(),
+            "the record is empty",
+            "record at least one tick",
+        ));
     }
     Ok(lines)
 }
 
-/// Decides anew on every snapshot of a record. `controller` makes the controller that a start names.
+/// What a replay gives.
+#[derive(Clone, Debug, Default)]
+pub struct Replayed {
+    /// The decisions as rows, one a tick and service.
+    pub rows: Vec<DecisionRow>,
+    /// The ticks whose decision is not the recorded one.
+    pub differing: Vec<i64>,
+}
+
+/// Decides anew on every snapshot of a record. `make` makes what a start names.
 ///
 /// # Errors
-/// Those of `controller`, and of its decisions.
+/// Those of `make`, and of the decisions.
 pub fn replay(
     lines: &[RecordLine<RecordStart>],
-    mut controller: impl FnMut(&RecordStart) -> Result<Controller>,
-) -> Result<Vec<Decision>> {
-    let mut current: Option<(Controller, ControllerState)> = None;
-    let mut decisions = Vec::with_capacity(lines.len());
+    mut make: impl FnMut(&RecordStart) -> Result<(Scenario, Controller)>,
+) -> Result<Replayed> {
+    let mut current: Option<(Scenario, Controller, ControllerState)> = None;
+    let mut replayed = Replayed::default();
     for line in lines {
         if let Some(start) = &line.start {
-            current = Some((controller(start)?, start.state.clone()));
+            let (scenario, controller) = make(start)?;
+            current = Some((scenario, controller, start.state.clone()));
         }
-        let (controller, state) = current
-            .as_mut()
-            .ok_or_else(|| Error::Failed("the record does not say what it starts from".to_owned()))?;
-        decisions.push(controller.decide(&line.snapshot, None, state)?);
+        let (scenario, controller, state) = current.as_mut().ok_or_else(|| {
+            Error::Failed("the record does not say what it starts from".to_owned())
+        })?;
+        let decision = controller.decide(&line.snapshot, None, state)?;
+        push_rows(scenario, &line.snapshot, state.forecast.next(), &decision, &mut replayed.rows);
+        if decision != line.decision {
+            replayed.differing.push(line.tick);
+        }
     }
-    Ok(decisions)
+    Ok(replayed)
 }

@@ -259,7 +259,8 @@ fn quantity(text: &str) -> Option<f64> {
         .find_map(|(suffix, factor)| Some((text.strip_suffix(suffix)?, *factor)))
         .unwrap_or((text, 1.0));
     // Rust reads words such as `inf` as numbers too; a quantity begins with a digit, a sign or a point.
-    let plain = number.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E'));
+    let plain =
+        number.chars().all(|c| c.is_ascii_digit() || matches!(c, '+' | '-' | '.' | 'e' | 'E'));
     let value: f64 = number.parse().ok().filter(|_| plain)?;
     Some(value * factor)
 }

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::clock::Clock;
 use super::fault::{Fault, FaultKind, FaultSource};
-use super::kubernetes::{self, ActionObject, Cluster, LeaseView, Leaseholder, Need, Published, ReplicateState};
+use super::kubernetes::{self, Cluster, LeaseView, Leaseholder, Need, Published, ReplicateState};
 use super::memory::Memory;
 use super::metrics::{Metrics, Outcome};
 use super::record::Recorder;
@@ -109,7 +109,8 @@ pub async fn run(
         let place = setup.file.place("telemetry.listen");
         let listener = telemetry::listen(&config.telemetry.listen, &place).await?;
         tracing::info!(address = %config.telemetry.listen, "serving /metrics, /healthz, /readyz");
-        server = Some(tokio::spawn(telemetry::serve(listener, Arc::clone(&telemetry), stop.clone())));
+        server =
+            Some(tokio::spawn(telemetry::serve(listener, Arc::clone(&telemetry), stop.clone())));
     }
     tokio::spawn(wait_for_signals(stopper));
     let mut holder = None;
@@ -320,7 +321,9 @@ impl Live {
         while !self.lead().await {
             if Instant::now() > until || self.stopping() {
                 let view = self.lease.borrow().clone();
-                let why = view.fault.map_or(format!("it is held by {}", view.holder), |fault| fault.to_string());
+                let why = view
+                    .fault
+                    .map_or(format!("it is held by {}", view.holder), |fault| fault.to_string());
                 return Err(Error::Failed(format!("the lease could not be had: {why}")));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -353,10 +356,5 @@ impl Live {
     pub(super) fn newest_without_object(&self) -> Vec<crate::snapshot::RevisionSnapshot> {
         let saved = self.memory.saved.as_ref().map(|saved| saved.newest.clone());
         saved.unwrap_or_else(|| self.setup.initial())
-    }
-
-    /// The object as the last look showed it, for what is only told about it.
-    pub(super) fn about(object: Option<&ActionObject>) -> ActionObject {
-        object.cloned().unwrap_or_default()
     }
 }

@@ -7,48 +7,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::span::Span;
-
-/// What a snapshot is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Signal {
-    /// Users now.
-    Users,
-    /// p95 latency of the last seconds, ms.
-    P95Ms,
-    /// CPU requested by the service's pods, cores.
-    CpuCores,
-    /// Pods that are ready and not being deleted.
-    PodsReady,
-    /// Pods that are not ready yet and not being deleted.
-    PodsStarting,
-    /// Pods being deleted.
-    PodsTerminating,
-}
+pub use crate::snapshot::Signal;
 
 impl Signal {
-    /// All signals; a signal's place here is its number as `usize`.
-    pub const ALL: [Self; 6] = [
-        Self::Users,
-        Self::P95Ms,
-        Self::CpuCores,
-        Self::PodsReady,
-        Self::PodsStarting,
-        Self::PodsTerminating,
-    ];
-
-    /// The name of its table and label.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Users => "users",
-            Self::P95Ms => "p95_ms",
-            Self::CpuCores => "cpu_cores",
-            Self::PodsReady => "pods_ready",
-            Self::PodsStarting => "pods_starting",
-            Self::PodsTerminating => "pods_terminating",
-        }
-    }
-
     /// The query that is asked unless the configuration has its own, and the one for the age of
     /// its sample, seconds.
     ///

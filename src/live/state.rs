@@ -1,7 +1,6 @@
 //! What live remembers, saved around each decision so that a restart, or another process, goes on as
 //! if nothing had happened.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -83,8 +82,9 @@ impl SavedState {
     /// # Errors
     /// The fault, [`FaultKind::Unwritable`]; numbers that JSON cannot hold do not occur in a state.
     pub fn to_json(&self) -> Result<String, Fault> {
-        serde_json::to_string(self)
-            .map_err(|error| Fault::new(FaultSource::State, FaultKind::Unwritable, error.to_string()))
+        serde_json::to_string(self).map_err(|error| {
+            Fault::new(FaultSource::State, FaultKind::Unwritable, error.to_string())
+        })
     }
 
     /// The version that this program writes.
@@ -126,8 +126,9 @@ impl StateFolder {
     /// # Errors
     /// The fault, [`FaultKind::Unwritable`].
     pub fn save(&self, text: &str) -> Result<(), Fault> {
-        write_durably(&self.file, |writer| writer.write_all(text.as_bytes()))
-            .map_err(|error| Fault::new(FaultSource::State, FaultKind::Unwritable, error.to_string()))
+        write_durably(&self.file, |writer| writer.write_all(text.as_bytes())).map_err(|error| {
+            Fault::new(FaultSource::State, FaultKind::Unwritable, error.to_string())
+        })
     }
 
     /// What was saved last; `None` when nothing was.
@@ -136,9 +137,9 @@ impl StateFolder {
     /// The fault, [`FaultKind::Unreadable`].
     pub fn load(&self) -> Result<Option<String>, Fault> {
         match std::fs::read(&self.file) {
-            Ok(bytes) => String::from_utf8(bytes)
-                .map(Some)
-                .map_err(|error| Fault::new(FaultSource::State, FaultKind::Unreadable, error.to_string())),
+            Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|error| {
+                Fault::new(FaultSource::State, FaultKind::Unreadable, error.to_string())
+            }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Fault::new(
                 FaultSource::State,
@@ -209,7 +210,10 @@ mod tests {
         assert_eq!(kind(&text, "b"), FaultKind::OtherCheckpoint);
         assert_eq!(kind(&text[..text.len() / 2], "a"), FaultKind::Unreadable);
         assert_eq!(kind("", "a"), FaultKind::Unreadable);
-        assert_eq!(kind(&text.replace("\"version\":1", "\"version\":2"), "a"), FaultKind::OtherVersion);
+        assert_eq!(
+            kind(&text.replace("\"version\":1", "\"version\":2"), "a"),
+            FaultKind::OtherVersion
+        );
         let mut fewer = state(&controller);
         fewer.newest.pop();
         assert_eq!(kind(&fewer.to_json().unwrap(), "a"), FaultKind::Unreadable);
@@ -221,7 +225,9 @@ mod tests {
         let decided = state(&controller);
         let applied = SavedState { applied: true, ..decided.clone() };
         let next = SavedState { tick: 235, ..decided.clone() };
-        assert!(applied.is_after(&decided) && next.is_after(&applied) && !decided.is_after(&applied));
+        assert!(
+            applied.is_after(&decided) && next.is_after(&applied) && !decided.is_after(&applied)
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::exposition::Exposition;
 use super::pace::{self, INGESTION, Leg};
 use super::watch::{Report, Seen, Watcher};
 use crate::env::knative::{finish, instants, push_rows};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::live::clock::{Clock, FastClock};
 use crate::live::kubernetes::{KubernetesConfig, LeaseConfig};
 use crate::live::resource::{ActionFormat, Spec};
@@ -71,6 +71,8 @@ pub enum News {
     Begun,
     /// So many simulated seconds are played.
     Played(u32),
+    /// The first decision is reached, in lockstep: now `live` has to run.
+    Stands(u32),
     /// The decision of this simulated second was not reported in time.
     Silent(u32),
     /// The decision of this simulated second was made of older samples.
@@ -90,7 +92,12 @@ impl News {
     pub fn is_warning(&self) -> bool {
         !matches!(
             self,
-            Self::Listening(_) | Self::BeginsIn(_) | Self::Begun | Self::Played(_) | Self::Reachable
+            Self::Listening(_)
+                | Self::BeginsIn(_)
+                | Self::Begun
+                | Self::Played(_)
+                | Self::Stands(_)
+                | Self::Reachable
         )
     }
 }
@@ -105,6 +112,7 @@ impl fmt::Display for News {
             Self::BeginsIn(wait) => write!(f, "scraped; t = 0 in {:.1} s", wait.as_secs_f64()),
             Self::Begun => f.write_str("t = 0"),
             Self::Played(second) => write!(f, "t = {second} s"),
+            Self::Stands(second) => write!(f, "t = {second} s waits for the first tick of live"),
             Self::Silent(second) => write!(
                 f,
                 "live did not report the tick of t = {second} s within {} s; does it run with the same [clock] speed, lease and namespace?",
@@ -322,7 +330,13 @@ impl Play<'_> {
                 (self.tell)(News::SeldomScraped(seconds));
             }
             let leg = Leg::ahead_of(tick_s, lead_s, from, stop, now_s);
-            if !self.play(leg).await || !self.stand(stop, tick_s).await {
+            if !self.play(leg).await {
+                return false;
+            }
+            if from == 0 {
+                (self.tell)(News::Stands(stop));
+            }
+            if !self.stand(stop, tick_s).await {
                 return false;
             }
             from = stop;

@@ -102,7 +102,7 @@ pub(crate) fn stage_after(stages: &[(u32, u32)], time: u32) -> Option<(u32, u32)
     stages.get(stages.partition_point(|stage| stage.0 < time)).copied()
 }
 
-/// Adds the rows of one decision; `forecast` holds the users expected of each service.
+/// Adds the rows of one decision, a service each, to the `decisions` table.
 pub(crate) fn push_rows(
     scenario: &Scenario,
     snapshot: &Snapshot,

@@ -48,9 +48,14 @@ fn of_status(status: &Status) -> (FaultKind, String) {
     match status.code {
         401 => (
             FaultKind::Unauthorized,
-            format!("the server does not accept our identity ({message}); renew the token or the kubeconfig"),
+            format!(
+                "the server does not accept our identity ({message}); renew the token or the kubeconfig"
+            ),
         ),
-        403 => (FaultKind::Forbidden, format!("{message}; add the verb to the Role: kubectl apply -f deploy/rbac.yaml")),
+        403 => (
+            FaultKind::Forbidden,
+            format!("{message}; add the verb to the Role: kubectl apply -f deploy/rbac.yaml"),
+        ),
         404 if !is_object_missing(status) => (
             FaultKind::CrdMissing,
             format!("the server does not know {PLURAL}; quotascale crd | kubectl apply -f -"),
@@ -64,7 +69,9 @@ fn of_status(status: &Status) -> (FaultKind, String) {
         429 => (FaultKind::Throttled, message.clone()),
         500.. if schema => (
             FaultKind::Schema,
-            format!("{message}; the definition lacks these fields: quotascale crd --config FILE | kubectl apply -f -"),
+            format!(
+                "{message}; the definition lacks these fields: quotascale crd --config FILE | kubectl apply -f -"
+            ),
         ),
         503 => (FaultKind::Unavailable, message.clone()),
         500.. => (FaultKind::ServerError, format!("{} {message}", status.code)),

@@ -200,7 +200,8 @@ impl Leaseholder {
         LeaseSpec {
             holder_identity: Some(self.elector.identity().to_owned()),
             lease_duration_seconds: Some(
-                i32::try_from(self.config.duration.0.as_secs_f64().ceil() as u64).unwrap_or(i32::MAX),
+                i32::try_from(self.config.duration.0.as_secs_f64().ceil() as u64)
+                    .unwrap_or(i32::MAX),
             ),
             acquire_time: if new_term { Some(now.clone()) } else { record.acquire_time.clone() },
             renew_time: Some(now),

@@ -15,8 +15,8 @@ use std::time::Duration;
 pub use check::{Need, missing};
 pub use config::{KubernetesConfig, LeaseConfig, ReplicateState, StateConfig};
 pub use election::{Action, Elector};
-pub(in crate::live) use errors::passes;
 use errors::fault_of;
+pub(in crate::live) use errors::passes;
 use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
@@ -25,6 +25,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use kube::{Api, Client, Config};
 pub use lease::{LeaseView, Leaseholder, PAUSED};
+pub use published::Published;
 use serde_json::json;
 
 use super::fault::{Fault, FaultKind, FaultSource};
@@ -89,7 +90,8 @@ impl Cluster {
         // Fails only when it was called before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = connect(kubeconfig, config).await.map_err(|text| {
-            let place = kubeconfig.map_or("Kubernetes".to_owned(), |path| path.display().to_string());
+            let place =
+                kubeconfig.map_or("Kubernetes".to_owned(), |path| path.display().to_string());
             Error::input(place, text, "name a kubeconfig with --kubeconfig or KUBECONFIG")
         })?;
         Ok(Self {
@@ -248,10 +250,7 @@ impl Cluster {
             action: Some("Scale".to_owned()),
             reporting_component: Some("quotascale".to_owned()),
             reporting_instance: Some(self.installation.clone()),
-            source: Some(EventSource {
-                component: Some("quotascale".to_owned()),
-                host: None,
-            }),
+            source: Some(EventSource { component: Some("quotascale".to_owned()), host: None }),
             ..Event::default()
         };
         let events: Api<Event> = Api::namespaced(self.client(), &self.config.namespace);
@@ -261,10 +260,7 @@ impl Cluster {
 }
 
 /// A client whose requests are neither repeated nor waited for beyond the time-out behind our back.
-async fn connect(
-    kubeconfig: Option<&Path>,
-    settings: &KubernetesConfig,
-) -> Result<Client, String> {
+async fn connect(kubeconfig: Option<&Path>, settings: &KubernetesConfig) -> Result<Client, String> {
     let mut config = match kubeconfig {
         Some(path) => {
             let file = Kubeconfig::read_from(path).map_err(|error| error.to_string())?;

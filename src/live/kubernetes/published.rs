@@ -73,7 +73,9 @@ impl Published {
             }
             Err(fault) => {
                 // The next attempt begins with what is there.
-                if let Ok(map) = cluster.ask("read the published state", maps.get_opt(&self.name)).await {
+                if let Ok(map) =
+                    cluster.ask("read the published state", maps.get_opt(&self.name)).await
+                {
                     self.remember(map.as_ref());
                 }
                 Err(fault)
