@@ -3,6 +3,8 @@
 mod bench;
 mod completions;
 mod evaluate;
+#[cfg(feature = "live")]
+mod exporter;
 mod interrupt;
 mod oracle;
 mod output;
@@ -98,6 +100,10 @@ enum Verb {
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
+    /// Serve Locust's figures to Prometheus, from any Locust since 2.8.
+    #[cfg(feature = "live")]
+    #[command(long_about = exporter::LONG_ABOUT)]
+    Exporter(exporter::Args),
 }
 
 /// Runs the parsed command line and gives the program's exit code.
@@ -117,6 +123,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Exporter(args) => exporter::run(&args, cli.common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,8 +3,9 @@
 //! Inputs: [`http`] fetches bounded answers before a deadline, [`prometheus`] and [`locust`] read
 //! values out of them, [`signals`] asks for all that a snapshot needs at once. Whatever goes wrong
 //! is a [`fault::Fault`] of a known kind: it is counted and logged, never a panic and never a made-up
-//! value.
+//! value. [`exporter`] passes on what Locust says.
 
+pub mod exporter;
 pub mod fault;
 pub mod http;
 pub mod locust;
