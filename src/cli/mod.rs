@@ -26,6 +26,8 @@ mod trace;
 mod trace_export;
 mod trace_generate;
 mod trace_import;
+#[cfg(feature = "live")]
+mod trace_import_prometheus;
 mod trace_output;
 mod tune;
 mod tuned;
