@@ -3,7 +3,13 @@
 mod allocation;
 mod disk_full;
 mod documents;
+#[cfg(feature = "live")]
+mod e2e_inputs;
 mod evaluate_cli;
+#[cfg(feature = "live")]
+mod fault_proxy;
+#[cfg(feature = "live")]
+mod live_inputs;
 mod nn_lstm;
 mod nn_predictor_golden;
 mod paper_env;
