@@ -3,6 +3,10 @@
 mod allocation;
 mod disk_full;
 mod documents;
+#[cfg(feature = "live")]
+mod e2e_live;
+#[cfg(feature = "live")]
+mod e2e_live_rig;
 mod evaluate_cli;
 mod nn_lstm;
 mod nn_predictor_golden;
