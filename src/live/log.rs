@@ -1,5 +1,7 @@
 //! The log: JSON or for people, on stderr. What is logged is chosen with `RUST_LOG` (default: info).
 
+use std::io::IsTerminal;
+
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
@@ -21,6 +23,8 @@ pub fn start(format: LogFormat) {
     // Fails only where a log was started before, as in tests; then that one goes on.
     let _ = match format {
         LogFormat::Json => builder.json().flatten_event(true).with_target(false).try_init(),
-        LogFormat::Human => builder.with_target(false).try_init(),
+        LogFormat::Human => {
+            builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init()
+        }
     };
 }

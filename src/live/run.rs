@@ -112,7 +112,8 @@ pub async fn run(
         server =
             Some(tokio::spawn(telemetry::serve(listener, Arc::clone(&telemetry), stop.clone())));
     }
-    tokio::spawn(wait_for_signals(stopper));
+    let stopper = Arc::new(stopper);
+    tokio::spawn(wait_for_signals(Arc::clone(&stopper)));
     let mut holder = None;
     let lease = if options.dry_run {
         watch::channel(LeaseView::without_lease()).1
@@ -154,16 +155,17 @@ pub async fn run(
         "started"
     );
     let outcome = if once { live.once().await } else { live.turn_until_stopped().await };
+    stopper.send_replace(true);
     live.end(holder, server).await;
     outcome
 }
 
 /// Turns the stop switch at the first SIGTERM or SIGINT.
-async fn wait_for_signals(stopper: watch::Sender<bool>) {
+async fn wait_for_signals(stopper: Arc<watch::Sender<bool>>) {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         tracing::error!("SIGTERM cannot be caught");
-        return stopper.closed().await;
+        return;
     };
     tokio::select! {
         _ = terminate.recv() => {}
@@ -173,7 +175,6 @@ async fn wait_for_signals(stopper: watch::Sender<bool>) {
     }
     tracing::info!("stopping");
     stopper.send_replace(true);
-    stopper.closed().await;
 }
 
 /// A name that no other process has: host, process and the time it began.
@@ -338,7 +339,6 @@ impl Live {
         server: Option<tokio::task::JoinHandle<()>>,
     ) {
         let patience = self.cluster.timeout() * 3;
-        // All ends by the same switch; where it was not turned (`--once`), dropping our end of it does.
         drop(self);
         for task in [holder, server].into_iter().flatten() {
             if tokio::time::timeout(patience, task).await.is_err() {

@@ -336,8 +336,9 @@ impl Live {
         self.telemetry.metrics.took(Phase::Apply, began.elapsed());
         self.telemetry.problem("apply", applied.as_ref().err().map(ToString::to_string));
         match applied {
-            Ok(object) => {
-                self.applied(&object, &decision.reason).await;
+            Ok(now) => {
+                let message = self.change(decision, object.map(|object| &object.spec));
+                self.applied(&now, &message).await;
                 if fallback { Outcome::Fallback } else { Outcome::Applied }
             }
             Err(_) => Outcome::Failed,
@@ -363,6 +364,22 @@ impl Live {
                 self.setup.format.write(&whole, &Spec::new())
             }
         }
+    }
+
+    /// What changes, and why, in words.
+    fn change(&self, decision: &Decision, present: Option<&Spec>) -> String {
+        let before = self.setup.format.read(present.unwrap_or(&Spec::new()));
+        let mut words = Vec::new();
+        for (index, slot) in decision.services.iter().enumerate() {
+            if let Some(one) = slot.filter(|one| before[index] != Some(*one)) {
+                let service = &self.setup.targets[index].service;
+                words.push(format!(
+                    "{service}: {} pods of {}m at concurrency {}",
+                    one.pods, one.cpu_m, one.concurrency
+                ));
+            }
+        }
+        format!("{} ({})", words.join("; "), decision.reason)
     }
 
     /// Asks the server whether it would take the decision.

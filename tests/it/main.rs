@@ -5,6 +5,10 @@ mod disk_full;
 mod documents;
 #[cfg(feature = "live")]
 mod e2e_inputs;
+#[cfg(feature = "live")]
+mod e2e_live;
+#[cfg(feature = "live")]
+mod e2e_live_rig;
 mod evaluate_cli;
 #[cfg(feature = "live")]
 mod fault_proxy;
