@@ -9,6 +9,8 @@ mod e2e_inputs;
 mod e2e_live;
 #[cfg(feature = "live")]
 mod e2e_live_rig;
+#[cfg(feature = "live")]
+mod e2e_rehearsal;
 mod evaluate_cli;
 #[cfg(feature = "live")]
 mod fault_proxy;
@@ -22,6 +24,8 @@ mod predictor_damage;
 mod predictor_evaluate;
 mod predictor_train;
 mod reference;
+#[cfg(feature = "live")]
+mod rehearse_cli;
 mod replay_kpa;
 mod scenario_cli;
 mod scenario_example;
