@@ -6,8 +6,7 @@ use std::sync::Arc;
 use super::{Common, ScenarioArgs, VERSION, interrupt, print_json, print_line, progress};
 use crate::error::{Error, Result};
 use crate::evaluation::{Folder, Machine};
-use crate::live::config::{ClockConfig, LiveFile};
-use crate::live::kubernetes::{KubernetesConfig, LeaseConfig};
+use crate::live::config::LiveFile;
 use crate::live::signals::Target;
 use crate::rehearse::{News, POLICY, Rehearsal, rehearse};
 use crate::report::{self, Comparison, RunResult, table};
@@ -118,18 +117,12 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
 /// What the arguments and live.toml say together.
 fn setup(args: &Args, scenario: &Arc<Scenario>) -> Result<Rehearsal> {
     let file = args.config.as_deref().map(LiveFile::load).transpose()?;
-    let (targets, kubernetes, lease, clock) = match &file {
-        Some(file) => {
-            let config = file.config.clone();
-            (file.targets(scenario)?, config.kubernetes, config.lease, config.clock)
-        }
-        None => (
-            own_targets(scenario),
-            KubernetesConfig::default(),
-            LeaseConfig::default(),
-            ClockConfig::default(),
-        ),
+    let config = file.as_ref().map(|file| file.config.clone());
+    let targets = match &file {
+        Some(file) => file.targets(scenario)?,
+        None => own_targets(scenario),
     };
+    let clock = config.as_ref().map(|config| config.clock.clone()).unwrap_or_default();
     let speed = args.speed.unwrap_or(clock.speed);
     let place = || format!("--speed {speed}");
     if !(speed.is_finite() && speed > 0.0) {
@@ -142,6 +135,9 @@ fn setup(args: &Args, scenario: &Arc<Scenario>) -> Result<Rehearsal> {
             "live and its rehearsal need the same: leave --speed out, or change [clock] speed",
         ));
     }
+    let signals = config.as_ref().map(|config| config.signals.clone()).unwrap_or_default();
+    let (kubernetes, lease) =
+        config.map(|config| (config.kubernetes, config.lease)).unwrap_or_default();
     Ok(Rehearsal {
         scenario: Arc::clone(scenario),
         seed: args.seed,
@@ -152,6 +148,7 @@ fn setup(args: &Args, scenario: &Arc<Scenario>) -> Result<Rehearsal> {
         listen: args.listen.clone(),
         speed,
         lockstep: args.lockstep.unwrap_or(speed > 1.0),
+        max_age: signals.users.max_age.0,
     })
 }
 

@@ -149,8 +149,7 @@ impl Exposition {
             for pod in simulator.pods(index) {
                 let name = pod_name(&target.target, &pod);
                 let uid = format!("00000000-0000-4000-8000-{:012x}", pod.id);
-                let (namespace, name, uid) =
-                    (self.namespace.as_str(), name.as_str(), uid.as_str());
+                let (namespace, name, uid) = (self.namespace.as_str(), name.as_str(), uid.as_str());
                 let node = if pod.phase == PodPhase::Pending { "" } else { NODE };
                 for (container, resource, unit, value) in [
                     (USER_CONTAINER, "cpu", "core", pod.cpu_m as f64 / 1000.0),

@@ -105,7 +105,8 @@ mod tests {
     #[test]
     fn a_leg_with_the_clock_is_even() {
         let leg = Leg::with_the_clock(0, 2400, 1000.0);
-        for (now_s, second) in [(900.0, 0), (1000.0, 0), (1000.9, 0), (1115.0, 115), (9999.0, 2400)] {
+        for (now_s, second) in [(900.0, 0), (1000.0, 0), (1000.9, 0), (1115.0, 115), (9999.0, 2400)]
+        {
             assert_eq!(leg.second(now_s), second);
         }
         assert_eq!(leg.instant_of(115), 1115.0);

@@ -56,6 +56,8 @@ pub struct Rehearsal {
     pub speed: f64,
     /// Whether simulated time waits at each decision until `live` has reported it.
     pub lockstep: bool,
+    /// The oldest sample that `live` believes, on the rehearsal's clock.
+    pub max_age: Duration,
 }
 
 /// What a person may want to know while it runs.
@@ -151,8 +153,7 @@ pub async fn rehearse(
     // For the figure, as `simulate` does.
     simulator.record_ticks();
     let format = ActionFormat::new(scenario, &setup.kubernetes.fields, "kubernetes.fields")?;
-    let (watcher, first) =
-        Watcher::new(&setup.kubeconfig, &setup.kubernetes, &setup.lease).await?;
+    let (watcher, first) = Watcher::new(&setup.kubeconfig, &setup.kubernetes, &setup.lease).await?;
     let listener = telemetry::listen(&setup.listen, &format!("--listen {}", setup.listen)).await?;
     let address = listener.local_addr().map_or(setup.listen.clone(), |found| found.to_string());
 
@@ -179,6 +180,7 @@ pub async fn rehearse(
         spec: None,
         reported: None,
         unreachable: false,
+        seldom_said: false,
         rows: BTreeMap::new(),
     };
     let played = play.run().await;
@@ -239,6 +241,7 @@ struct Play<'a> {
     /// The tick that was last reported.
     reported: Option<i64>,
     unreachable: bool,
+    seldom_said: bool,
     /// The rows of decisions, by simulated second.
     rows: BTreeMap<u32, Vec<DecisionRow>>,
 }
@@ -303,6 +306,7 @@ impl Play<'_> {
                 return true;
             }
             self.look();
+            self.watch_rhythm();
             let next = self.clock.until(leg.instant_of(now + 1)).min(NAP);
             let mut seen = self.seen.clone();
             tokio::select! {
@@ -314,21 +318,33 @@ impl Play<'_> {
         }
     }
 
+    /// How long before a tick simulated time has to stand still, on the rehearsal's clock.
+    fn lead_s(&self) -> f64 {
+        pace::lead(self.world.scrapes().borrow().rhythm).as_secs_f64() * self.setup.speed
+    }
+
+    /// Says once that the scrapes are too seldom: samples grow too old, or a stop is not seen in time.
+    fn watch_rhythm(&mut self) {
+        let Some(rhythm) = self.world.scrapes().borrow().rhythm.filter(|_| !self.seldom_said)
+        else {
+            return;
+        };
+        let age = rhythm.mul_f64(self.setup.speed);
+        let no_time = self.lead_s() > f64::from(self.setup.scenario.spec.interval_s);
+        if age > self.setup.max_age || (self.setup.lockstep && no_time) {
+            self.seldom_said = true;
+            (self.tell)(News::SeldomScraped(rhythm.as_secs_f64()));
+        }
+    }
+
     /// From decision to decision, each waited for; whether the end was reached.
     async fn in_lockstep(&mut self, end: u32) -> bool {
         let interval_s = self.setup.scenario.spec.interval_s;
         let mut from = 0;
-        let mut warned = false;
         for stop in instants(&self.setup.scenario, end) {
             let now_s = self.clock.now_s();
             let tick_s = pace::tick_of(stop, self.start_s, interval_s, now_s);
-            let rhythm = self.world.scrapes().borrow().rhythm;
-            let lead_s = pace::lead(rhythm).as_secs_f64() * self.setup.speed;
-            if lead_s > f64::from(interval_s) && !warned && rhythm.is_some() {
-                warned = true;
-                let seconds = rhythm.unwrap_or_default().as_secs_f64();
-                (self.tell)(News::SeldomScraped(seconds));
-            }
+            let lead_s = self.lead_s();
             let leg = Leg::ahead_of(tick_s, lead_s, from, stop, now_s);
             if !self.play(leg).await {
                 return false;

@@ -20,7 +20,8 @@ fn bad_input_is_named_with_its_remedy() {
     let kubeconfig = folder.path().join("kubeconfig");
     std::fs::write(&kubeconfig, NOBODY).unwrap();
     let config = folder.path().join("live.toml");
-    let text = "version = 1\nscenario = \"paper-knative\"\ncheckpoint = \"hybrid\"\n[clock]\nspeed = 60\n";
+    let text =
+        "version = 1\nscenario = \"paper-knative\"\ncheckpoint = \"hybrid\"\n[clock]\nspeed = 60\n";
     std::fs::write(&config, text).unwrap();
     let refused = |scenario: &str, kubeconfig: &str, more: &[&str], said: &str| {
         quotascale()
@@ -34,7 +35,12 @@ fn bad_input_is_named_with_its_remedy() {
     refused("paper", "kubeconfig", &[], "has no clock to rehearse by\n  use paper-knative");
     refused("paper-knative", "nowhere", &[], "nowhere");
     refused("paper-knative", "kubeconfig", &["--speed", "0"], "--speed 0: not a number above 0");
-    refused("paper-knative", "kubeconfig", &["--speed", "nan"], "--speed NaN: not a number above 0");
+    refused(
+        "paper-knative",
+        "kubeconfig",
+        &["--speed", "nan"],
+        "--speed NaN: not a number above 0",
+    );
     let both = ["--config", "live.toml", "--speed", "30"];
     refused("paper-knative", "kubeconfig", &both, "--speed 30: live.toml:5: clock.speed is 60");
     refused("paper-knative", "kubeconfig", &[], "needs a running API server");
