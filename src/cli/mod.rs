@@ -5,6 +5,8 @@ mod completions;
 #[cfg(feature = "live")]
 mod crd;
 mod evaluate;
+#[cfg(feature = "live")]
+mod exporter;
 mod interrupt;
 #[cfg(feature = "live")]
 mod live;
@@ -30,6 +32,8 @@ mod trace;
 mod trace_export;
 mod trace_generate;
 mod trace_import;
+#[cfg(feature = "live")]
+mod trace_import_prometheus;
 mod trace_output;
 mod tune;
 mod tuned;
@@ -110,6 +114,10 @@ enum Verb {
     /// Print the definition of the custom resource, for kubectl apply -f -.
     #[cfg(feature = "live")]
     Crd(crd::Args),
+    /// Serve Locust's figures to Prometheus, from any Locust since 2.8.
+    #[cfg(feature = "live")]
+    #[command(long_about = exporter::LONG_ABOUT)]
+    Exporter(exporter::Args),
 }
 
 /// Runs the parsed command line and gives the program's exit code.
@@ -136,6 +144,8 @@ pub fn run(cli: Cli) -> ExitCode {
         },
         #[cfg(feature = "live")]
         Verb::Crd(args) => crd::run(&args, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Exporter(args) => exporter::run(&args, cli.common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

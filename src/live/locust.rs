@@ -6,8 +6,8 @@
 //! | Locust | p95 of the last seconds |
 //! |---|---|
 //! | 2.8 to 2.14 | `current_response_time_percentile_95` |
-//! | 2.15 to 2.19 | `current_response_time_percentile_2` |
-//! | since 2.20 | `current_response_time_percentiles`, an object; a locustfile chooses its keys |
+//! | 2.15 to 2.19, and later with the classic page | `current_response_time_percentile_2` |
+//! | since 2.20 with the modern page | `current_response_time_percentiles`, an object; a locustfile chooses its keys |
 //!
 //! A null there is no sample, never zero. After the end of a test the last percentiles stand on:
 //! only the state says so.
@@ -164,6 +164,15 @@ pub struct Worker {
     pub user_count: f64,
 }
 
+impl Report {
+    /// Whether a distributed run has lost all its workers: its users are then unknown, not none.
+    pub fn workers_missing(&self) -> bool {
+        self.state == State::Missing
+            || !self.workers.is_empty()
+                && self.workers.iter().all(|worker| worker.state == "missing")
+    }
+}
+
 impl Locust {
     /// The Locust whose web page is at `url`.
     ///
@@ -234,7 +243,7 @@ pub fn parse(body: &[u8]) -> Result<Report, (FaultKind, String)> {
 fn percentiles(
     answer: &Map<String, Value>,
 ) -> Result<(Option<f64>, Option<f64>), (FaultKind, String)> {
-    // The numbered names of 2.15 to 2.19 are the charts' first and second percentile, which a
+    // The numbered names are the charts' first and second percentile, which a
     // locustfile can change there too, but no answer says to what.
     for (p50, p95) in [
         ("current_response_time_percentile_50", "current_response_time_percentile_95"),
@@ -312,4 +321,70 @@ fn unknown(answer: &Map<String, Value>, what: &str) -> (FaultKind, String) {
         if known.is_empty() { "none".to_owned() } else { known.join(", ") }
     );
     (FaultKind::UnknownKeys, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorded(name: &str) -> Report {
+        let path = format!("{}/tests/data/locust/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        parse(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_version_is_read() {
+        for (version, p95_ms) in
+            [("2.8.6", 33.0), ("2.17.0", 30.0), ("2.20.0", 33.0), ("2.47.0", 41.0)]
+        {
+            let report = recorded(&format!("{version}-running"));
+            assert_eq!((report.state, report.users), (State::Running, 5.0), "{version}");
+            assert_eq!(report.p95_ms, Some(p95_ms), "{version}");
+            assert!(matches!(report.p50_ms, Some(23.0 | 24.0)), "{version}");
+            let names: Vec<&str> = report.stats.iter().map(|stats| stats.name.as_str()).collect();
+            assert_eq!(names, ["/fails", "/page", "Aggregated"], "{version}");
+            let aggregates: Vec<bool> = report.stats.iter().map(Stats::is_aggregate).collect();
+            assert_eq!(aggregates, [false, false, true], "{version}");
+            assert!(report.errors[0].occurrences > 0.0 && report.fail_ratio > 0.0, "{version}");
+            let ready = recorded(&format!("{version}-ready"));
+            assert_eq!((ready.state, ready.users, ready.p95_ms), (State::Ready, 0.0, None));
+            let stopped = recorded(&format!("{version}-stopped"));
+            assert_eq!((stopped.state, stopped.users), (State::Stopped, 0.0), "{version}");
+        }
+    }
+
+    #[test]
+    fn workers_are_counted() {
+        let master = recorded("master-running");
+        assert_eq!(master.workers.len(), 1);
+        assert_eq!(
+            (master.workers[0].state.as_str(), master.workers[0].user_count),
+            ("running", 4.0)
+        );
+        assert!(!master.workers_missing());
+        assert!(recorded("master-missing").workers_missing());
+    }
+
+    #[test]
+    fn what_is_not_locusts_is_told_apart() {
+        let kind_of = |text: &str| parse(text.as_bytes()).unwrap_err();
+        let (kind, text) = kind_of(r#"{"state": "running", "user_count": 3, "p95": 4}"#);
+        assert_eq!(kind, FaultKind::UnknownKeys);
+        assert!(text.contains("2.8 to 2.47") && text.contains("state, user_count, p95"), "{text}");
+        let (kind, text) = kind_of(
+            r#"{"state": "running", "user_count": 3,
+                "current_response_time_percentiles": {"response_time_percentile_0.99": 4}}"#,
+        );
+        assert_eq!(kind, FaultKind::UnknownKeys);
+        assert!(text.contains("PERCENTILES_TO_CHART"), "{text}");
+        assert_eq!(kind_of("[]").0, FaultKind::UnknownKeys);
+        assert_eq!(kind_of("{}").0, FaultKind::UnknownKeys);
+        assert_eq!(kind_of("<html>").0, FaultKind::Decode);
+        assert_eq!(kind_of(r#"{"state": "run"#).0, FaultKind::Truncated);
+        assert_eq!(kind_of(r#"{"state": "dancing", "user_count": 3}"#).0, FaultKind::Decode);
+        assert_eq!(
+            kind_of(r#"{"state": "running", "user_count": 3, "current_response_time_percentile_95": "x"}"#).0,
+            FaultKind::Decode
+        );
+    }
 }

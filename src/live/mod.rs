@@ -3,7 +3,8 @@
 //! Inputs: [`http`] fetches bounded answers before a deadline, [`prometheus`] and [`locust`] read
 //! values out of them, [`signals`] asks for all that a snapshot needs at once. Whatever goes wrong
 //! is a [`fault::Fault`] of a known kind: it is counted and logged, never a panic and never a made-up
-//! value.
+//! value. [`exporter`] passes on what Locust says, [`past_traffic`] makes a trace of what Prometheus
+//! remembers.
 //!
 //! Output: [`resource`] writes a decision as the custom resource and reads it back, [`kubernetes`]
 //! applies it, holds the lease and publishes the state. [`run`] is the loop that [`schedule`] and
@@ -12,6 +13,7 @@
 pub mod check;
 pub mod clock;
 pub mod config;
+pub mod exporter;
 pub mod fault;
 pub mod http;
 pub mod kubernetes;
@@ -20,6 +22,7 @@ pub mod log;
 mod memory;
 pub mod metrics;
 pub mod observe;
+pub mod past_traffic;
 pub mod prometheus;
 pub mod query;
 pub mod record;

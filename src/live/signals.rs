@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::fault::{Fault, FaultKind, FaultSource};
 use super::http::Session;
-use super::locust::{Locust, Report, State};
+use super::locust::{Locust, Report};
 use super::prometheus::{Prometheus, Sample, Steps};
 use super::query::{Words, fill_in, is_selector, scale_windows};
 use super::signal_config::{
@@ -457,22 +457,16 @@ fn of_locust(
         Ok(report) => report,
         Err(fault) => return Reading { value: Err(fault.clone()), age_s: None, notes: Vec::new() },
     };
-    let value = match report.state {
-        State::Missing => {
-            let text = "the workers are missing, so the count of users means nothing";
-            Err(locust.fault(FaultKind::WorkersMissing, text))
-        }
-        // Users that are being stopped still send.
-        _ if signal == Signal::Users => {
-            if report.users < 0.0 {
-                let text = format!("{} users", report.users);
-                Err(locust.fault(FaultKind::Negative, &text))
-            } else {
-                Ok(Some(report.users))
-            }
-        }
-        state if state.active() => Ok(report.p95_ms),
-        _ => Ok(None),
+    let value = if report.workers_missing() {
+        let text = "its workers are missing, so the count of users means nothing";
+        Err(locust.fault(FaultKind::WorkersMissing, text))
+    } else if signal != Signal::Users {
+        // After the end Locust repeats the last latency.
+        Ok(report.p95_ms.filter(|_| report.state.active()))
+    } else if report.users < 0.0 {
+        Err(locust.fault(FaultKind::Negative, &format!("{} users", report.users)))
+    } else {
+        Ok(Some(report.users))
     };
     let mut notes = Vec::new();
     if value.is_ok() && !report.state.active() {

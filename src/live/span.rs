@@ -16,6 +16,11 @@ impl Span {
     pub const fn from_secs(seconds: u64) -> Self {
         Self(Duration::from_secs(seconds))
     }
+
+    /// Text as `2s` or `1m30s`; `None` for zero too.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse_duration(text).filter(|duration| !duration.is_zero()).map(Self)
+    }
 }
 
 impl Serialize for Span {
@@ -27,7 +32,7 @@ impl Serialize for Span {
 impl<'de> Deserialize<'de> for Span {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_duration(&text).filter(|duration| !duration.is_zero()).map(Self).ok_or_else(|| {
+        Self::parse(&text).ok_or_else(|| {
             D::Error::custom(format!("`{text}` is no duration above zero, as \"2s\" or \"1m30s\""))
         })
     }

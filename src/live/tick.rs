@@ -34,12 +34,17 @@ impl Live {
         let metrics = &self.telemetry.metrics;
         metrics.took(Phase::Query, began.elapsed());
         self.tell_of_signals(&seen.observation);
+        self.compare_quota(seen.quota);
         let newest = match &seen.object {
             Ok(Some(object)) => self.setup.format.in_force(&object.spec),
             Ok(None) => self.newest_without_object(),
             Err(fault) => {
                 self.fault(fault);
-                vec![RevisionSnapshot::default(); self.setup.targets.len()]
+                // A dry run is also a try before anything is installed.
+                match self.options.dry_run {
+                    true => self.newest_without_object(),
+                    false => vec![RevisionSnapshot::default(); self.setup.targets.len()],
+                }
             }
         };
         self.telemetry.problem("kubernetes", seen.object.as_ref().err().map(ToString::to_string));
@@ -112,7 +117,6 @@ impl Live {
         });
         let paused = paused.unwrap_or_else(|_| self.lease.borrow().paused);
         self.telemetry.metrics.paused.set(i64::from(paused));
-        self.compare_quota(quota);
         Seen { observation, object, quota, paused }
     }
 
@@ -134,7 +138,11 @@ impl Live {
         }
     }
 
-    fn compare_quota(&self, real: Option<QuotaSnapshot>) {
+    /// Says once that the real quota differs from the scenario's.
+    fn compare_quota(&mut self, real: Option<QuotaSnapshot>) {
+        if std::mem::replace(&mut self.memory.quota, real) == real {
+            return;
+        }
         let Some(real) = real else { return };
         let quota = &self.setup.scenario.spec.quota;
         let cpu = real.cpu_m.is_some_and(|cpu_m| cpu_m != quota.cpu_m.0);
