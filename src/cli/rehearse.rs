@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::evaluation::{Folder, Machine};
 use crate::live::config::LiveFile;
 use crate::live::signals::Target;
-use crate::rehearse::{News, POLICY, Rehearsal, rehearse};
+use crate::rehearse::{News, POLICY, Rehearsal, Rehearsed, rehearse};
 use crate::report::{self, Comparison, RunResult, table};
 use crate::scenario::{EnvironmentKind, Scenario};
 
@@ -84,7 +84,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         .map_err(|error| Error::Failed(format!("cannot start the runtime: {error}")))?;
     let played = runtime.block_on(rehearse(&setup, &interrupt::interrupted, &tell))?;
     bar.finish_and_clear();
-    let Some(mut run) = played else {
+    let Some(Rehearsed { mut run, interrupted }) = played else {
         let saved = "simulated time had not begun, nothing is to be saved".to_owned();
         return Err(Error::Interrupted { saved }.into());
     };
@@ -107,7 +107,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
             print_line(format!("figure   {}", figure.display()))?;
         }
     }
-    if interrupt::interrupted() {
+    if interrupted {
         let saved = format!("what was played is saved in {}", path.display());
         return Err(Error::Interrupted { saved }.into());
     }

@@ -11,7 +11,7 @@ use super::state::SavedState;
 use crate::control::ControllerState;
 use crate::error::Result;
 use crate::policy::PolicyState;
-use crate::snapshot::RevisionSnapshot;
+use crate::snapshot::{QuotaSnapshot, RevisionSnapshot};
 
 /// Rows of the past that a forecaster is refilled with: a day of two-minute intervals.
 const REFILL_ROWS: usize = 720;
@@ -24,6 +24,8 @@ pub(super) struct Memory {
     pub controller: ControllerState,
     /// What each service was last seen to run with all its pods ready.
     pub serving: Vec<RevisionSnapshot>,
+    /// The real quota as last read.
+    pub quota: Option<QuotaSnapshot>,
     /// Whether the next line of a record says what it starts from.
     pub begins: bool,
 }
@@ -38,6 +40,7 @@ impl Memory {
             saved: None,
             controller: setup.controller.start(setup.start_policy()?),
             serving: setup.initial(),
+            quota: None,
             begins: true,
         })
     }

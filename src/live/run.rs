@@ -260,6 +260,10 @@ impl Live {
             } else if self.term > 0 {
                 let text = format!("the lease is held by `{}`: nothing is written", view.holder);
                 self.fault(&Fault::new(FaultSource::Lease, FaultKind::Lost, text));
+                // What stood in the way of the last tick is the new leader's to mend.
+                for what in ["signals", "kubernetes", "apply", "state"] {
+                    self.telemetry.problem(what, None);
+                }
             }
         }
         metrics.paused.set(i64::from(view.paused));

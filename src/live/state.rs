@@ -26,6 +26,10 @@ pub struct SavedState {
     pub identity: String,
     /// The tick, unix seconds.
     pub tick: i64,
+    /// When the signals were asked for, unix seconds of the same clock: later than the tick where it ran
+    /// late.
+    #[serde(default)]
+    pub looked_s: f64,
     /// Decisions made so far.
     pub step: u32,
     /// What was decided.
@@ -188,6 +192,7 @@ mod tests {
             version: SavedState::version(),
             identity: "a".to_owned(),
             tick: 115,
+            looked_s: 115.25,
             step: 1,
             decision: Decision { services: vec![None; 3], reason: "why".to_owned() },
             spec: Spec::new(),

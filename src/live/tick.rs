@@ -20,6 +20,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(4);
 
 /// What the round of questions brought.
 struct Seen {
+    /// When it was asked, on the clock that decides.
+    looked_s: f64,
     observation: Observation,
     object: Result<Option<ActionObject>, Fault>,
     quota: Option<QuotaSnapshot>,
@@ -34,12 +36,17 @@ impl Live {
         let metrics = &self.telemetry.metrics;
         metrics.took(Phase::Query, began.elapsed());
         self.tell_of_signals(&seen.observation);
+        self.compare_quota(seen.quota);
         let newest = match &seen.object {
             Ok(Some(object)) => self.setup.format.in_force(&object.spec),
             Ok(None) => self.newest_without_object(),
             Err(fault) => {
                 self.fault(fault);
-                vec![RevisionSnapshot::default(); self.setup.targets.len()]
+                // A dry run is also a try before anything is installed.
+                match self.options.dry_run {
+                    true => self.newest_without_object(),
+                    false => vec![RevisionSnapshot::default(); self.setup.targets.len()],
+                }
             }
         };
         self.telemetry.problem("kubernetes", seen.object.as_ref().err().map(ToString::to_string));
@@ -87,6 +94,7 @@ impl Live {
 
     /// Asks everybody at once.
     async fn look(&self) -> Seen {
+        let looked_s = self.clock.now_s();
         let config = &self.setup.file.config;
         let prometheus = config.prometheus.as_ref();
         let patience = prometheus.map_or(Duration::from_secs(2), |server| server.timeout.0);
@@ -112,8 +120,7 @@ impl Live {
         });
         let paused = paused.unwrap_or_else(|_| self.lease.borrow().paused);
         self.telemetry.metrics.paused.set(i64::from(paused));
-        self.compare_quota(quota);
-        Seen { observation, object, quota, paused }
+        Seen { looked_s, observation, object, quota, paused }
     }
 
     /// The custom resource; what passes is waited for within two time-outs.
@@ -134,7 +141,11 @@ impl Live {
         }
     }
 
-    fn compare_quota(&self, real: Option<QuotaSnapshot>) {
+    /// Says once that the real quota differs from the scenario's.
+    fn compare_quota(&mut self, real: Option<QuotaSnapshot>) {
+        if std::mem::replace(&mut self.memory.quota, real) == real {
+            return;
+        }
         let Some(real) = real else { return };
         let quota = &self.setup.scenario.spec.quota;
         let cpu = real.cpu_m.is_some_and(|cpu_m| cpu_m != quota.cpu_m.0);
@@ -301,6 +312,7 @@ impl Live {
             version: SavedState::version(),
             identity: self.setup.identity.clone(),
             tick,
+            looked_s: seen.looked_s,
             step: self.memory.step() + 1,
             decision: decision.clone(),
             spec: spec.clone(),

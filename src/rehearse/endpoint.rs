@@ -37,6 +37,7 @@ pub struct World {
 }
 
 /// What is behind the endpoint.
+#[derive(Clone)]
 pub struct Inner {
     /// The cluster.
     pub simulator: Simulator,

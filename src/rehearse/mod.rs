@@ -11,4 +11,4 @@ pub mod pace;
 pub mod run;
 pub mod watch;
 
-pub use run::{News, POLICY, Rehearsal, rehearse};
+pub use run::{News, POLICY, Rehearsal, Rehearsed, rehearse};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::endpoint::{self, World};
+use super::endpoint::{self, Inner, World};
 use super::exposition::Exposition;
 use super::pace::{self, INGESTION, Leg};
 use super::watch::{Report, Seen, Watcher};
@@ -135,8 +135,16 @@ impl fmt::Display for News {
     }
 }
 
-/// Rehearses `setup` to the end of its scenario, or until `stop` says so. The run then ends where it was,
-/// with a warning; it is `None` when it had not begun.
+/// What a rehearsal leaves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rehearsed {
+    /// The run, as far as it was played.
+    pub run: Run,
+    /// Whether it was stopped before the end of its scenario.
+    pub interrupted: bool,
+}
+
+/// Rehearses `setup` to the end of its scenario, or until `stop` says so; `None` when it had not begun then.
 ///
 /// # Errors
 /// [`Error::Input`] when the scenario is not one of `knative`, the address cannot be listened at or the
@@ -145,7 +153,7 @@ pub async fn rehearse(
     setup: &Rehearsal,
     stop: &(dyn Fn() -> bool + Sync),
     tell: &(dyn Fn(News) + Sync),
-) -> Result<Option<Run>> {
+) -> Result<Option<Rehearsed>> {
     let scenario = &setup.scenario;
     let model = Arc::new(Model::new(scenario)?);
     let traffic = scenario.traffic(setup.seed)?;
@@ -186,11 +194,13 @@ pub async fn rehearse(
     let played = play.run().await;
     stopper.send_replace(true);
     watching.abort();
-    // A connection that Prometheus keeps open must not hold the end up.
-    if tokio::time::timeout(Duration::from_secs(1), server).await.is_err() {
-        tell(News::Played(world.lock().simulator.now()));
-    }
-    Ok(played?.map(|played| finished(setup, &world, played)))
+    // A scrape that takes longer must not hold the end up.
+    let _ = tokio::time::timeout(Duration::from_secs(1), server).await;
+    let inner = match Arc::try_unwrap(world) {
+        Ok(world) => world.into_inner(),
+        Err(world) => world.lock().clone(),
+    };
+    Ok(played.map(|played| finished(setup, inner, played)))
 }
 
 /// What was played.
@@ -200,16 +210,14 @@ struct Played {
 }
 
 /// The run that the simulation leaves.
-fn finished(setup: &Rehearsal, world: &World, played: Played) -> Run {
-    let (simulator, standing) = {
-        let inner = world.lock();
-        (inner.simulator.clone(), inner.standing)
-    };
+fn finished(setup: &Rehearsal, world: Inner, played: Played) -> Rehearsed {
+    let Inner { simulator, standing, .. } = world;
+    let interrupted = played.interrupted;
     let (now, duration_s) = (simulator.now(), simulator.model().duration_s);
     let instants = instants(&setup.scenario, duration_s);
     let mut run = finish(&setup.scenario, POLICY, setup.seed, simulator, &instants, played.rows);
     let warnings = &mut run.summary.warnings;
-    if played.interrupted {
+    if interrupted {
         warnings.push(format!("interrupted at t = {now} s of {duration_s} s"));
     }
     if standing.silent > 0 {
@@ -222,7 +230,7 @@ fn finished(setup: &Rehearsal, world: &World, played: Played) -> Run {
             standing.out_of_step, standing.reported
         ));
     }
-    run
+    Rehearsed { run, interrupted }
 }
 
 /// A rehearsal in progress.
@@ -247,9 +255,9 @@ struct Play<'a> {
 }
 
 impl Play<'_> {
-    async fn run(mut self) -> Result<Option<Played>> {
+    async fn run(mut self) -> Option<Played> {
         if !self.begin().await {
-            return Ok(None);
+            return None;
         }
         let end = self.world.lock().simulator.model().duration_s;
         let whole = if self.setup.lockstep {
@@ -258,7 +266,7 @@ impl Play<'_> {
             self.play(Leg::with_the_clock(0, end, self.start_s)).await
         };
         let rows = self.rows.into_values().flatten().collect();
-        Ok(Some(Played { rows, interrupted: !whole }))
+        Some(Played { rows, interrupted: !whole })
     }
 
     /// Waits for the first scrape and for second 0; whether it has come.
@@ -408,7 +416,7 @@ impl Play<'_> {
     /// Writes the rows of a decision that live reported while simulated time stood at `second`.
     fn reported_at(&mut self, second: u32, report: &Report, scraped_s: f64) {
         self.reported = Some(report.tick);
-        let looked_s = self.clock.on_the_wall(report.tick as f64);
+        let looked_s = self.clock.on_the_wall(report.looked_s);
         let out_of_step = looked_s < scraped_s + INGESTION.as_secs_f64();
         {
             let mut inner = self.world.lock();

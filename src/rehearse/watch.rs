@@ -20,6 +20,8 @@ use crate::snapshot::Decision;
 pub struct Report {
     /// The tick, unix seconds of the rehearsal's clock.
     pub tick: i64,
+    /// When the signals were asked for, on the same clock.
+    pub looked_s: f64,
     /// Whether the custom resource holds it.
     pub applied: bool,
     /// What was decided.

@@ -3,11 +3,12 @@
 //! The API server is the one that QUOTASCALE_E2E_KUBECONFIG names; without it each test is skipped.
 
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
+use k8s_openapi::api::core::v1::{ConfigMap, Event, ResourceQuota};
 use kube::Api;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use crate::disk_full::SmallDisk;
 use crate::e2e_live_rig::{Live, Rig, Spoil, free_port, wait_for};
 
 /// The pods of `house` in the custom resource.
@@ -269,9 +270,10 @@ fn what_was_decided_and_not_applied_is_applied_after_a_restart() {
     let config = rig.config("a", free_port(), "");
     let kubeconfig = rig.through_proxy(None);
     // A tick right now, not in up to thirty seconds.
-    let once = rig.start(&config, &kubeconfig, &["--once"]);
-    wait_for("the first tick", || rig.spec().get(HOUSE).is_some_and(|pods| pods == "1"));
-    drop(once);
+    let mut once = rig.start(&config, &kubeconfig, &["--once"]);
+    assert!(once.child.wait().unwrap().success(), "{}", once.log());
+    let maps: Api<ConfigMap> = Api::namespaced(rig.client.clone(), &rig.namespace);
+    rig.runtime.block_on(maps.delete("quotascale-state", &DeleteParams::default())).unwrap();
     let file = rig.path("a-state/state.json");
     let text = std::fs::read_to_string(&file).unwrap();
     let mut state: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -355,4 +357,137 @@ fn once_and_dry_run_say_what_they_do_by_their_exit_code() {
     rig.users("house", Some(20.0));
     let (code, log) = run(&["--check"]);
     assert_eq!(code, Some(0), "{log}");
+}
+
+#[test]
+fn with_the_shipped_role_all_works_and_each_missing_verb_is_named() {
+    let Some(rig) = Rig::new("role") else { return };
+    rig.scenario(1, &[]);
+    let config = rig.config("a", free_port(), "");
+    rig.account("quotascale", |_| {});
+    let token = rig.token("quotascale");
+    let kubeconfig = rig.through_proxy(Some(&token));
+    let live = rig.start(&config, &kubeconfig, &[]);
+    house(&rig, &live, "1");
+    rig.users("house", Some(400.0));
+    house(&rig, &live, "10");
+    assert_eq!(live.get("/readyz"), Some((200, "ok\n".to_owned())));
+    let log = live.log();
+    assert_eq!(live.stop(), 0);
+    assert!(!log.contains("no right to"), "{log}");
+    let events: Api<Event> = Api::namespaced(rig.client.clone(), &rig.namespace);
+    let events = rig.runtime.block_on(events.list(&ListParams::default())).unwrap();
+    assert!(events.items.iter().any(|event| {
+        event.message.as_deref().is_some_and(|text| text.contains("house: 10 pods of 4000m"))
+    }));
+    for (resource, verb, optional) in [
+        ("drlscaleactions", "get", false),
+        ("drlscaleactions", "create", false),
+        ("drlscaleactions", "patch", false),
+        ("leases", "get", false),
+        ("leases", "create", false),
+        ("leases", "update", false),
+        ("configmaps", "get", false),
+        ("configmaps", "create", false),
+        ("configmaps", "update", false),
+        ("events", "create", true),
+        ("resourcequotas", "get", true),
+    ] {
+        rig.account("quotascale", |rules| {
+            for rule in rules {
+                if rule["resources"][0] == resource {
+                    rule["verbs"].as_array_mut().unwrap().retain(|one| one != verb);
+                }
+            }
+        });
+        let mut live = rig.start(&config, &kubeconfig, &["--check"]);
+        let code = live.child.wait().unwrap().code();
+        let log = live.log();
+        let said = format!("no right to {verb} {resource} in namespace {}", rig.namespace);
+        assert!(log.contains(&said), "{said}: {log}");
+        assert_eq!(code, Some(i32::from(!optional)), "{resource} {verb}: {log}");
+        std::fs::remove_file(config.with_extension("log")).unwrap();
+    }
+}
+
+#[test]
+fn killed_leaders_leave_one_writer_after_the_other() {
+    let Some(rig) = Rig::new("audit") else { return };
+    let Some(audit) = rig.audit_log() else {
+        eprintln!("SKIPPED: the API server keeps no audit log");
+        return;
+    };
+    rig.scenario(1, &[]);
+    let rounds = if std::env::var_os("QUOTASCALE_E2E_FULL").is_some() { 10 } else { 3 };
+    let mut kubeconfigs = Vec::new();
+    for name in ["left", "right"] {
+        rig.account(name, |_| {});
+        let path = rig.through_proxy(Some(&rig.token(name)));
+        let own = rig.path(&format!("{name}.kubeconfig"));
+        std::fs::rename(path, &own).unwrap();
+        kubeconfigs.push(own);
+    }
+    let configs = [rig.config("left", free_port(), ""), rig.config("right", free_port(), "")];
+    let start = |side: usize| rig.start(&configs[side], &kubeconfigs[side], &[]);
+    let mut side = 0;
+    let mut leader = start(side);
+    house(&rig, &leader, "1");
+    let mut users = 400.0;
+    for _ in 0..rounds {
+        let follower = start(1 - side);
+        wait_for("a follower", || follower.get("/readyz").is_some_and(|(code, _)| code == 200));
+        leader.signal("-KILL");
+        let killed = std::time::Instant::now();
+        rig.users("house", Some(users));
+        house(&rig, &follower, if users > 100.0 { "10" } else { "1" });
+        // Lease of 3 s, retry of 0.5 s and 5 s.
+        assert!(killed.elapsed().as_secs_f64() <= 8.5, "{:?}", killed.elapsed());
+        users = 420.0 - users;
+        leader = follower;
+        side = 1 - side;
+    }
+    assert_eq!(leader.stop(), 0);
+    let text = std::fs::read_to_string(audit).unwrap();
+    let mut writers: Vec<String> = text
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .filter(|event| {
+            event["objectRef"]["namespace"] == rig.namespace
+                && event["objectRef"]["resource"] == "drlscaleactions"
+                && event["verb"] != "delete"
+        })
+        .map(|event| event["user"]["username"].as_str().unwrap().to_owned())
+        .collect();
+    assert!(writers.len() > rounds, "{writers:?}");
+    writers.dedup();
+    assert_eq!(writers.len(), rounds + 1, "each took over once: {writers:?}");
+}
+
+#[test]
+fn a_full_disk_stops_neither_decisions_nor_the_published_state() {
+    let Some(rig) = Rig::new("disk") else { return };
+    rig.scenario(1, &[]);
+    let Some(disk) = SmallDisk::mount() else { return };
+    let config = rig.config("a", free_port(), "");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let folder = rig.path("a-state").display().to_string();
+    let text = text.replace(&folder, &disk.path().join("state").display().to_string());
+    std::fs::write(&config, text).unwrap();
+    let live = rig.start(&config, &rig.through_proxy(None), &[]);
+    house(&rig, &live, "1");
+    disk.fill();
+    live.counts(&fault("state", "unwritable"), 1.0);
+    rig.users("house", Some(400.0));
+    house(&rig, &live, "10");
+    wait_for("not ready", || live.get("/readyz").is_some_and(|(status, _)| status == 503));
+    live.signal("-KILL");
+    // What was saved last is whole, and what was published is later.
+    let saved = std::fs::read_to_string(disk.path().join("state/state.json")).unwrap();
+    let saved: serde_json::Value = serde_json::from_str(&saved).unwrap();
+    let maps: Api<ConfigMap> = Api::namespaced(rig.client.clone(), &rig.namespace);
+    let map = rig.runtime.block_on(maps.get("quotascale-state")).unwrap();
+    let published: serde_json::Value =
+        serde_json::from_str(&map.data.unwrap()["state.json"]).unwrap();
+    assert!(published["tick"].as_i64() > saved["tick"].as_i64());
+    assert_eq!(published["spec"][HOUSE], "10");
 }

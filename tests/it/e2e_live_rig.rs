@@ -71,7 +71,6 @@ pub struct Rig {
     pub folder: tempfile::TempDir,
     pub namespace: String,
     pub client: Client,
-    pub kubeconfig: PathBuf,
     users: Users,
     spoil: Arc<Mutex<Spoil>>,
     prometheus: String,
@@ -113,17 +112,7 @@ impl Rig {
             (client, prometheus, proxy)
         });
         let folder = tempfile::tempdir().unwrap();
-        Some(Self {
-            runtime,
-            folder,
-            namespace,
-            client,
-            kubeconfig,
-            users,
-            spoil,
-            prometheus,
-            proxy,
-        })
+        Some(Self { runtime, folder, namespace, client, users, spoil, prometheus, proxy })
     }
 
     /// Sets the users of a service; `None`: its series is gone.
@@ -184,6 +173,77 @@ impl Rig {
         let path = self.path("kubeconfig");
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Makes the account `name` with the shipped Role, whose rules `change` may change.
+    pub fn account(&self, name: &str, change: impl Fn(&mut Vec<serde_json::Value>)) {
+        let text = include_str!("../../deploy/rbac.yaml");
+        // The rules in the shipped file's own words.
+        let rule = |part: &str| -> serde_json::Value {
+            let list = |key: &str| -> Vec<String> {
+                let (_, rest) = part.split_once(&format!("{key}: [")).unwrap();
+                let items = rest.split(']').next().unwrap();
+                items.split(',').map(|item| item.trim().trim_matches('"').to_owned()).collect()
+            };
+            serde_json::json!({
+                "apiGroups": list("apiGroups"), "resources": list("resources"), "verbs": list("verbs"),
+            })
+        };
+        let mut rules: Vec<serde_json::Value> =
+            text.split("\n- ").filter(|part| part.starts_with("apiGroups")).map(rule).collect();
+        assert_eq!(rules.len(), 5);
+        change(&mut rules);
+        let rbac = "rbac.authorization.k8s.io";
+        let metadata = serde_json::json!({ "name": name, "namespace": self.namespace });
+        let subject = serde_json::json!({ "kind": "ServiceAccount", "name": name, "namespace": self.namespace });
+        let role = serde_json::json!({ "apiGroup": rbac, "kind": "Role", "name": name });
+        for (path, mut object) in [
+            ("api/v1", serde_json::json!({ "apiVersion": "v1", "kind": "ServiceAccount" })),
+            (
+                "apis/rbac.authorization.k8s.io/v1",
+                serde_json::json!({ "apiVersion": format!("{rbac}/v1"), "kind": "Role", "rules": rules }),
+            ),
+            (
+                "apis/rbac.authorization.k8s.io/v1",
+                serde_json::json!({
+                    "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding",
+                    "roleRef": role, "subjects": [subject],
+                }),
+            ),
+        ] {
+            object["metadata"] = metadata.clone();
+            let plural = format!("{}s", object["kind"].as_str().unwrap().to_lowercase());
+            let url = format!(
+                "/{path}/namespaces/{}/{plural}/{name}?fieldManager=test&force=true",
+                self.namespace
+            );
+            let request = axum::http::Request::patch(url)
+                .header(header::CONTENT_TYPE, "application/apply-patch+yaml")
+                .body(object.to_string().into_bytes())
+                .unwrap();
+            self.runtime.block_on(self.client.request::<serde_json::Value>(request)).unwrap();
+        }
+    }
+
+    /// A token of the account `name`.
+    pub fn token(&self, name: &str) -> String {
+        let body = serde_json::json!({
+            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {},
+        });
+        let url = format!("/api/v1/namespaces/{}/serviceaccounts/{name}/token", self.namespace);
+        let request = axum::http::Request::post(url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(body.to_string().into_bytes())
+            .unwrap();
+        let answer: serde_json::Value =
+            self.runtime.block_on(self.client.request(request)).unwrap();
+        answer["status"]["token"].as_str().unwrap().to_owned()
+    }
+
+    /// The API server's audit log, where it keeps one beside its kubeconfig.
+    pub fn audit_log(&self) -> Option<PathBuf> {
+        let path = kubeconfig()?.with_file_name("audit.log");
+        path.exists().then_some(path)
     }
 
     pub fn actions(&self) -> Api<DynamicObject> {

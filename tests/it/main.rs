@@ -1,6 +1,8 @@
 //! All integration tests in one binary: linking the whole tree once per file would dominate the test time.
 
 mod allocation;
+#[cfg(feature = "live")]
+mod deploy;
 mod disk_full;
 mod documents;
 #[cfg(feature = "live")]
