@@ -15,6 +15,26 @@ pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
+    replace(path, write, false)
+}
+
+/// As [`write_atomically`], and the file is on the disk when this returns: a crash of the machine
+/// leaves the old file or the new one too.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_durably(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<()> {
+    replace(path, write, true)
+}
+
+fn replace(
+    path: &Path,
+    write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    durably: bool,
+) -> Result<()> {
     let folder = folder_of(path);
     std::fs::create_dir_all(folder).map_err(|source| unusable(folder, "created", source))?;
     let mut builder = tempfile::Builder::new();
@@ -30,7 +50,17 @@ pub fn write_atomically(
             .and_then(|()| writer.flush())
             .map_err(|source| Error::io("write", path, source))?;
     }
+    if durably {
+        file.as_file().sync_all().map_err(|source| Error::io("write", path, source))?;
+    }
     file.persist(path).map_err(|failed| Error::io("rename", path, failed.error))?;
+    #[cfg(unix)]
+    if durably {
+        // The new name is in the folder, which is to be on the disk as well.
+        std::fs::File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|source| Error::io("write to", folder, source))?;
+    }
     Ok(())
 }
 

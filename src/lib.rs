@@ -20,10 +20,14 @@ pub mod env;
 pub mod error;
 pub mod evaluation;
 pub mod files;
+#[cfg(feature = "live")]
+pub mod live;
 pub mod nn;
 pub mod number;
 pub mod policy;
 pub mod predictor;
+#[cfg(feature = "live")]
+pub mod rehearse;
 pub mod report;
 pub mod rng;
 pub mod run;

@@ -70,7 +70,8 @@ pub struct DecisionRow {
     pub service: String,
     /// Users that the controller saw.
     pub users_seen: f64,
-    /// Users that it expected for the coming stage.
+    /// Users that it expected for the coming stage; empty where another process decided (`rehearse`).
+    #[serde(with = "crate::number::plain")]
     pub forecast: f64,
     /// Index of the chosen option in the profile; empty when cpu and concurrency are no option's.
     pub option: Option<u32>,

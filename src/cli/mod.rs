@@ -4,9 +4,15 @@ mod act;
 mod bench;
 mod bench_agent;
 mod completions;
+#[cfg(feature = "live")]
+mod crd;
 mod evaluate;
+#[cfg(feature = "live")]
+mod exporter;
 mod import;
 mod interrupt;
+#[cfg(feature = "live")]
+mod live;
 mod oracle;
 mod output;
 mod plot;
@@ -17,7 +23,11 @@ mod predictor_import;
 mod predictor_predict;
 mod predictor_train;
 mod progress;
+#[cfg(feature = "live")]
+mod rehearse;
 mod replay;
+#[cfg(feature = "live")]
+mod replay_controller;
 mod replay_env;
 mod replay_kpa;
 mod scenario;
@@ -27,6 +37,8 @@ mod trace;
 mod trace_export;
 mod trace_generate;
 mod trace_import;
+#[cfg(feature = "live")]
+mod trace_import_prometheus;
 mod trace_output;
 mod train;
 mod tune;
@@ -106,9 +118,22 @@ enum Verb {
     /// Import agents that other programs trained.
     #[command(subcommand)]
     Import(import::Verb),
+    /// Serve the simulated cluster to Prometheus and carry out what `live` decides, as a trial before the real one.
+    #[cfg(feature = "live")]
+    Rehearse(rehearse::Args),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
+    /// Drive a real cluster: Prometheus or Locust in, the custom resource DRLScaleAction out.
+    #[cfg(feature = "live")]
+    Live(live::Args),
+    /// Print the definition of the custom resource, for kubectl apply -f -.
+    #[cfg(feature = "live")]
+    Crd(crd::Args),
+    /// Serve Locust's figures to Prometheus, from any Locust since 2.8.
+    #[cfg(feature = "live")]
+    #[command(long_about = exporter::LONG_ABOUT)]
+    Exporter(exporter::Args),
 }
 
 /// Runs the parsed command line and gives the program's exit code.
@@ -130,7 +155,18 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Train(args) => train::run(&args, cli.common),
         Verb::Act(args) => act::run(&args, cli.common),
         Verb::Import(verb) => import::run(verb, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Rehearse(args) => rehearse::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Live(args) => match live::run(&args, cli.common) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        #[cfg(feature = "live")]
+        Verb::Crd(args) => crd::run(&args, cli.common),
+        #[cfg(feature = "live")]
+        Verb::Exporter(args) => exporter::run(&args, cli.common),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

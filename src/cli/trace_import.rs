@@ -20,6 +20,9 @@ pub enum ImportKind {
     /// Locust's *_stats_history.csv (2.8.6 to 2.47.0), one file a service: the user counts of the
     /// rows `Aggregated`, as stages that follow the ramps, or as rows of --stage-s seconds.
     LocustHistory,
+    /// A range query to the Prometheus at this URL: each series is a service, each step a row.
+    #[cfg(feature = "live")]
+    Prometheus,
 }
 
 /// What happens to gaps between the times of counts.
@@ -36,17 +39,18 @@ pub enum GapsChoice {
 /// Arguments of `trace import`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The file to read; locust-history takes several, one a service.
-    #[arg(required = true, value_name = "FILE")]
+    /// The file to read; locust-history takes several, one a service. prometheus: its URL.
+    #[arg(required = true, value_name = "FILE|URL")]
     files: Vec<PathBuf>,
     /// What it holds.
     #[arg(long, value_enum)]
     kind: ImportKind,
-    /// Most users. counts: at the greatest sum [default: 100]. locust-history: a recording with more
-    /// is scaled down to it [default: kept as it is].
+    /// Most users. counts: at the greatest sum [default: 100]. locust-history and prometheus: a
+    /// recording with more is scaled down to it [default: kept as it is].
     #[arg(long, value_name = "USERS")]
     users_max: Option<f64>,
-    /// Names of the services [default: the columns of counts; the names of the Locust files].
+    /// Names of the services [default: the columns of counts; the names of the Locust
+    /// files; a label of the series].
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     services: Vec<String>,
     /// Length of a row of the trace, seconds [default: counts: from the times, else 120;
@@ -60,6 +64,9 @@ pub struct Args {
     output: Output,
     #[command(flatten)]
     counts: Counts,
+    #[cfg(feature = "live")]
+    #[command(flatten)]
+    prometheus: super::trace_import_prometheus::Args,
 }
 
 /// What only request counts have.
@@ -78,10 +85,10 @@ struct Counts {
     /// Users at the least sum [default: 1].
     #[arg(long, value_name = "USERS")]
     users_min: Option<f64>,
-    /// Keep fractions of users.
+    /// Keep fractions of users (prometheus too).
     #[arg(long)]
     fractional: bool,
-    /// What happens where the times show that rows are missing [default: refuse].
+    /// What happens where rows are missing (prometheus too) [default: refuse].
     #[arg(long, value_enum)]
     gaps: Option<GapsChoice>,
     /// Rows to leave out at the start of the file [default: 0].
@@ -92,11 +99,25 @@ struct Counts {
     rows: Option<usize>,
 }
 
+impl Counts {
+    fn gaps(&self) -> Gaps {
+        match self.gaps {
+            None | Some(GapsChoice::Refuse) => Gaps::Refuse,
+            Some(GapsChoice::Zero) => Gaps::Zero,
+            Some(GapsChoice::Hold) => Gaps::Hold,
+        }
+    }
+}
+
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     args.output.check()?;
     check_names("--services", &args.services)?;
+    #[cfg(feature = "live")]
+    let from_server = args.kind == ImportKind::Prometheus;
+    #[cfg(not(feature = "live"))]
+    let from_server = false;
     for file in &args.files {
-        if file.to_str().is_some_and(|name| name.contains("://")) {
+        if !from_server && file.to_str().is_some_and(|name| name.contains("://")) {
             return Err(Error::input(
                 file.display(),
                 "this kind is read from a file",
@@ -105,11 +126,48 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
             .into());
         }
     }
+    #[cfg(feature = "live")]
+    if !from_server && let Some(option) = args.prometheus.given().next() {
+        return Err(belongs_elsewhere(args.kind, option, ImportKind::Prometheus).into());
+    }
     let trace = match args.kind {
         ImportKind::Counts => import_counts(args)?,
         ImportKind::LocustHistory => import_history(args)?,
+        #[cfg(feature = "live")]
+        ImportKind::Prometheus => import_prometheus(args)?,
     };
     args.output.write(&trace, kind_of(args.form, &trace), common)
+}
+
+#[cfg(feature = "live")]
+fn import_prometheus(args: &Args) -> crate::Result<Trace> {
+    refuse_counts_options(args.kind, &args.counts, &["--fractional", "--gaps"])?;
+    if args.stage_s.is_some() {
+        return Err(Error::input(
+            "--stage-s",
+            "a row lasts one step",
+            "give its length with --step",
+        ));
+    }
+    let [url] = args.files.as_slice() else {
+        let remedy = "name one, and all services in one query";
+        return Err(Error::input(
+            args.files[1].display(),
+            "traffic comes from one Prometheus",
+            remedy,
+        ));
+    };
+    let rule = crate::live::past_traffic::PastTraffic {
+        services: args.services.clone(),
+        label: None,
+        fractional: args.counts.fractional,
+        gaps: args.counts.gaps(),
+    };
+    let mut trace = args.prometheus.import(&url.to_string_lossy(), rule)?;
+    if let Some(users_max) = args.users_max {
+        scale_down(&mut trace, users_max)?;
+    }
+    Ok(trace)
 }
 
 fn import_counts(args: &Args) -> crate::Result<Trace> {
@@ -131,11 +189,7 @@ fn import_counts(args: &Args) -> crate::Result<Trace> {
         users_min: args.counts.users_min.unwrap_or(default.users_min),
         users_max: args.users_max.unwrap_or(default.users_max),
         fractional: args.counts.fractional,
-        gaps: match args.counts.gaps {
-            None | Some(GapsChoice::Refuse) => Gaps::Refuse,
-            Some(GapsChoice::Zero) => Gaps::Zero,
-            Some(GapsChoice::Hold) => Gaps::Hold,
-        },
+        gaps: args.counts.gaps(),
         stage_s: args.stage_s,
     };
     let imported = counts::import(&file.display().to_string(), &read_input(file)?, &rule)?;
@@ -146,7 +200,7 @@ fn import_counts(args: &Args) -> crate::Result<Trace> {
 }
 
 fn import_history(args: &Args) -> crate::Result<Trace> {
-    refuse_counts_options(&args.counts)?;
+    refuse_counts_options(args.kind, &args.counts, &[])?;
     let names: Vec<String> = if args.services.is_empty() {
         args.files.iter().map(|file| name_of(file)).collect()
     } else {
@@ -177,8 +231,8 @@ fn import_history(args: &Args) -> crate::Result<Trace> {
     Ok(trace)
 }
 
-/// The first option given that belongs to request counts is refused.
-fn refuse_counts_options(counts: &Counts) -> crate::Result<()> {
+/// The first option given that belongs to request counts is refused, unless it is `allowed`.
+fn refuse_counts_options(kind: ImportKind, counts: &Counts, allowed: &[&str]) -> crate::Result<()> {
     let given = [
         ("--column", !counts.column.is_empty()),
         ("--time-column", counts.time_column.is_some()),
@@ -189,14 +243,22 @@ fn refuse_counts_options(counts: &Counts) -> crate::Result<()> {
         ("--skip-rows", counts.skip_rows.is_some()),
         ("--rows", counts.rows.is_some()),
     ];
-    match given.iter().find(|(_, given)| *given) {
-        Some((option, _)) => Err(Error::input(
-            "trace import --kind locust-history",
-            format!("{option} belongs to --kind counts"),
-            format!("remove {option}"),
-        )),
+    match given.iter().find(|(option, given)| *given && !allowed.contains(option)) {
+        Some((option, _)) => Err(belongs_elsewhere(kind, option, ImportKind::Counts)),
         None => Ok(()),
     }
+}
+
+/// An option of kind `owner` given with another kind.
+fn belongs_elsewhere(kind: ImportKind, option: &str, owner: ImportKind) -> Error {
+    let name = |kind: ImportKind| {
+        kind.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+    };
+    Error::input(
+        format!("trace import --kind {}", name(kind)),
+        format!("{option} belongs to --kind {}", name(owner)),
+        format!("remove {option}"),
+    )
 }
 
 /// The name of a service from that of its recording: `house_stats_history.csv` gives `house`.

@@ -4,11 +4,14 @@
 //! it remembers is in a [`ControllerState`].
 
 mod guard;
+mod intervention;
+mod quota;
 
 use std::fmt::Write;
 use std::sync::Arc;
 
-pub use guard::Guard;
+pub use guard::{Guard, GuardState, ServiceGuardState};
+pub use intervention::{Intervention, Rule};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -31,7 +34,7 @@ impl Harness {
     pub fn new(scenario: &Scenario, forecaster: Arc<dyn Forecaster>) -> Self {
         Self {
             forecaster,
-            guard: Guard::new(&scenario.spec.guard, &scenario.profiles),
+            guard: Guard::new(scenario),
             past_users: scenario
                 .spec
                 .service
@@ -47,9 +50,15 @@ impl Harness {
         self.forecaster.start(&past)
     }
 
-    /// Takes in the users of `snapshot`.
+    /// The guard.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Takes in the users of `snapshot`. What cannot be believed is no row of the forecaster's.
     pub fn observe(&self, snapshot: &Snapshot, state: &mut ForecasterState) {
-        let mut users = snapshot.services.iter().map(|service| service.users);
+        let believed = |users| if self.guard.believable(users) { users } else { f64::NAN };
+        let mut users = snapshot.services.iter().map(|service| believed(service.users));
         self.forecaster.observe(&mut users, snapshot.time_s, state);
     }
 
@@ -59,9 +68,16 @@ impl Harness {
     }
 
     /// The decision within the guard's limits; its reason says what was done to it and where the
-    /// latest users stood in for a forecast.
-    pub fn check(&self, snapshot: &Snapshot, forecast: &Forecast, decision: Decision) -> Decision {
-        let mut decision = self.guard.check(snapshot, forecast.next(), decision);
+    /// latest users stood in for a forecast. What the guard did replaces `words`.
+    pub fn check(
+        &self,
+        snapshot: &Snapshot,
+        forecast: &Forecast,
+        decision: Decision,
+        state: &mut GuardState,
+        words: &mut Vec<Intervention>,
+    ) -> Decision {
+        let mut decision = self.guard.check(snapshot, forecast.next(), decision, state, words);
         say_what_stands_in(self.forecaster.name(), forecast, &mut decision);
         decision
     }
@@ -81,9 +97,15 @@ pub struct ControllerState {
     pub policy: PolicyState,
     /// The forecaster's own, with the users at past decisions.
     pub forecaster: ForecasterState,
+    /// The guard's own.
+    #[serde(default)]
+    pub guard: GuardState,
     /// The users expected at the last decision: output, not memory.
     #[serde(skip)]
     pub forecast: Forecast,
+    /// Where the guard stepped in at the last decision: output, not memory.
+    #[serde(skip)]
+    pub interventions: Vec<Intervention>,
 }
 
 impl Controller {
@@ -96,9 +118,43 @@ impl Controller {
         Self { policy, harness: Harness::new(scenario, forecaster) }
     }
 
+    /// The policy.
+    pub fn policy(&self) -> &dyn Policy {
+        self.policy.as_ref()
+    }
+
+    /// The forecaster.
+    pub fn forecaster(&self) -> &dyn Forecaster {
+        self.harness.forecaster.as_ref()
+    }
+
+    /// The guard.
+    pub fn guard(&self) -> &Guard {
+        &self.harness.guard
+    }
+
     /// The state before the first decision, given the policy's.
     pub fn start(&self, policy: PolicyState) -> ControllerState {
-        ControllerState { policy, forecaster: self.harness.start(), forecast: Forecast::default() }
+        let past: Vec<&[f64]> = self.harness.past_users.iter().map(Vec::as_slice).collect();
+        self.start_after(policy, &past)
+    }
+
+    /// The state before the first decision, given the policy's and the users seen before, by service,
+    /// oldest first, in place of the scenario's.
+    pub fn start_after(&self, policy: PolicyState, past: &[&[f64]]) -> ControllerState {
+        ControllerState {
+            policy,
+            forecaster: self.harness.forecaster.start(past),
+            guard: self.harness.guard.start(),
+            ..ControllerState::default()
+        }
+    }
+
+    /// Whether a saved state is this controller's.
+    pub fn accepts(&self, state: &ControllerState) -> bool {
+        let services = self.harness.past_users.len();
+        self.harness.forecaster.accepts(&state.forecaster, services)
+            && state.guard.services.len() == services
     }
 
     /// Decides. `known` replaces the forecast where the future is given (`perfect`).
@@ -116,8 +172,16 @@ impl Controller {
             Some(known) => state.forecast.set_known(known),
             None => self.harness.forecast(&state.forecaster, &mut state.forecast),
         }
-        let decision = self.policy.decide_on(snapshot, &state.forecast, &mut state.policy)?;
-        Ok(self.harness.check(snapshot, &state.forecast, decision))
+        let shown = self.harness.guard.show(snapshot, &state.guard);
+        let expected = self.harness.guard.show_forecast(&state.forecast, &shown);
+        let decision = self.policy.decide_on(&shown, &expected, &mut state.policy)?;
+        Ok(self.harness.check(
+            snapshot,
+            &state.forecast,
+            decision,
+            &mut state.guard,
+            &mut state.interventions,
+        ))
     }
 }
 

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::predictor::Forecast;
 use crate::rng::Rng;
 use crate::scenario::{PodRule, Profile, Scenario};
-use crate::snapshot::{Decision, Snapshot};
+use crate::snapshot::{Decision, Signal, Snapshot};
 use crate::trace::Trace;
 
 /// One way of deciding. A policy itself never changes; what it remembers is in a [`PolicyState`].
@@ -67,6 +67,30 @@ pub trait Policy: Send + Sync {
     ) -> Result<Decision> {
         self.decide(snapshot, forecast.next(), state)
     }
+
+    /// The signals that its decisions depend on, beside what is in force and the forecast.
+    fn signals(&self) -> &'static [Signal] {
+        &[Signal::Users]
+    }
+
+    /// Whether it looks at the traffic to come, so that it cannot run live.
+    fn is_clairvoyant(&self) -> bool {
+        false
+    }
+
+    /// How the last decision came about, as `state` tells; `None` where the reason says it all.
+    fn explain(&self, _state: &PolicyState) -> Option<Explanation> {
+        None
+    }
+}
+
+/// How an agent came to its decision.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// By service, the options it found best with their probabilities, best first.
+    pub choices: Vec<Vec<(u32, f32)>>,
+    /// Its estimate of the value of the state.
+    pub value: Option<f32>,
 }
 
 /// When a policy decides on `knative`.

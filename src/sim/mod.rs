@@ -30,6 +30,6 @@ pub use cluster::{Simulator, Start};
 pub use curve::{Curve, Load, Spread};
 pub use lognormal::{Component, normal_cdf, p95_ms, residual_over, shape};
 pub use model::{Model, ServiceModel};
-pub use observe::Census;
+pub use observe::{Census, PodPhase, PodView};
 pub use results::{Results, Stage};
 pub use users::UserRuns;

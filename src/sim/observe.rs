@@ -35,7 +35,52 @@ pub struct Census {
     pub placed_cpu_m: u64,
 }
 
+/// Where a pod stands that holds quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodPhase {
+    /// Created, without room on a node.
+    Pending,
+    /// In its cold start.
+    Starting,
+    /// Serves.
+    Ready,
+    /// Deleted, not gone.
+    Terminating,
+}
+
+/// One pod that holds quota, as a cluster would list it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodView {
+    /// No other pod of the simulation has it.
+    pub id: u64,
+    /// Number of its revision, from 1 for each service.
+    pub revision: u32,
+    /// Where it stands.
+    pub phase: PodPhase,
+    /// Its CPU, millicores.
+    pub cpu_m: u64,
+    /// Its memory, MiB.
+    pub memory_mib: u64,
+}
+
 impl Simulator {
+    /// The pods of a service that hold quota, those being deleted included.
+    pub fn pods(&self, service: usize) -> impl Iterator<Item = PodView> + '_ {
+        let service = &self.services[service];
+        service.pods.iter().filter_map(|pod| {
+            let phase = match pod.state {
+                PodState::Free | PodState::Requested | PodState::Denied => return None,
+                PodState::Pending => PodPhase::Pending,
+                PodState::Starting => PodPhase::Starting,
+                PodState::Ready => PodPhase::Ready,
+                PodState::Terminating => PodPhase::Terminating,
+            };
+            let revision = &service.revisions[pod.revision as usize];
+            let (cpu_m, memory_mib) = (revision.cpu_m, revision.memory_mib);
+            Some(PodView { id: pod.id, revision: revision.number, phase, cpu_m, memory_mib })
+        })
+    }
+
     /// Counts users and pods of a service anew, for comparison with what the simulation keeps.
     pub fn census(&self, service: usize) -> Census {
         let service = &self.services[service];
@@ -89,6 +134,7 @@ impl Simulator {
     pub fn snapshot(&self, step: u32, snapshot: &mut Snapshot) {
         snapshot.t_s = f64::from(self.now);
         snapshot.step = step;
+        snapshot.quota = None;
         snapshot.services.clear();
         for (service, model) in self.services.iter().zip(&self.model.services) {
             let spec = |revision: &Revision| RevisionSnapshot {
@@ -100,6 +146,7 @@ impl Simulator {
             let account = &service.account;
             snapshot.services.push(ServiceSnapshot {
                 users: f64::from(service.users),
+                missing: false,
                 p95_ms: service.recent_p95(
                     model,
                     self.model.shape,

@@ -275,7 +275,7 @@ mod tests {
         ) {
             let services = (0..columns)
                 .map(|c| {
-                    let rows: Vec<f64> = users.iter().map(|u| u / (c + 1) as f64).collect();
+                    let rows: Vec<f64> = users.iter().map(|&u: &f64| u / (c + 1) as f64).collect();
                     ServiceTrace::from_rows(&format!("s{c}"), &rows, stage_s)
                 })
                 .collect();

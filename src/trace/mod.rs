@@ -19,6 +19,8 @@ mod table;
 mod time;
 
 pub use from_spec::{SpecContext, from_spec};
+#[cfg(feature = "live")]
+pub(crate) use time::parse_iso;
 
 use crate::error::{Error, Result};
 
@@ -140,7 +142,7 @@ pub(crate) fn round_half_up(number: f64) -> f64 {
 }
 
 /// Checks that `rows` rows of `stage_s` seconds can be counted in seconds.
-fn check_length(place: &str, rows: usize, stage_s: u32) -> Result<()> {
+pub(crate) fn check_length(place: &str, rows: usize, stage_s: u32) -> Result<()> {
     if stage_s == 0 {
         return Err(Error::input(
             place,

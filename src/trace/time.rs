@@ -2,7 +2,7 @@
 
 /// Seconds of an ISO 8601 instant since 1970-01-01, as `1998-06-28T08:02:00Z`: with a space for
 /// the `T`, without seconds or without a zone too. Text without a zone is taken as it stands.
-pub(super) fn parse_iso(text: &str) -> Option<f64> {
+pub(crate) fn parse_iso(text: &str) -> Option<f64> {
     let (date, time) = text.split_once(['T', ' '])?;
     let mut parts = date.splitn(3, '-').map(str::parse::<i64>);
     let (year, month, day) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);

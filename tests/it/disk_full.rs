@@ -8,11 +8,11 @@ use predicates::str::contains;
 use crate::support::quotascale;
 
 /// A file system of a few hundred kilobytes, unmounted at the end.
-struct SmallDisk(tempfile::TempDir);
+pub struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
     /// `None` where mounting is not allowed.
-    fn mount() -> Option<Self> {
+    pub fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let status = Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=400k", "tmpfs"])
@@ -25,6 +25,18 @@ impl SmallDisk {
                 None
             }
         }
+    }
+
+    #[cfg(feature = "live")]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Leaves no room on it.
+    #[cfg(feature = "live")]
+    pub fn fill(&self) {
+        // It ends with the error that the disk is full.
+        let _ = std::fs::write(self.0.path().join("filler"), vec![1_u8; 1 << 20]);
     }
 
     fn grow(&self) {

@@ -84,3 +84,14 @@ fn the_lines_of_an_external_policy_are_as_documented() {
 fn keys(value: &Value) -> Vec<&String> {
     value.as_object().unwrap().keys().collect()
 }
+
+#[cfg(feature = "live")]
+#[test]
+fn the_configuration_of_the_rehearsal_is_one() {
+    use quotascale::live::config::LiveFile;
+
+    let text = blocks(&document("docs/rehearsal.md"), "toml").remove(0);
+    let file = LiveFile::from_text("docs/rehearsal.md", &text, PathBuf::new()).unwrap();
+    assert_eq!(file.config.clock.speed, 60.0);
+    assert!(document("docs/rehearsal.md").contains("half a second at speed 60"));
+}

@@ -1,9 +1,23 @@
 //! All integration tests in one binary: linking the whole tree once per file would dominate the test time.
 
 mod allocation;
+#[cfg(feature = "live")]
+mod deploy;
 mod disk_full;
 mod documents;
+#[cfg(feature = "live")]
+mod e2e_inputs;
+#[cfg(feature = "live")]
+mod e2e_live;
+#[cfg(feature = "live")]
+mod e2e_live_rig;
+#[cfg(feature = "live")]
+mod e2e_rehearsal;
 mod evaluate_cli;
+#[cfg(feature = "live")]
+mod fault_proxy;
+#[cfg(feature = "live")]
+mod live_inputs;
 mod nn_lstm;
 mod nn_predictor_golden;
 mod paper_env;
@@ -12,6 +26,8 @@ mod predictor_damage;
 mod predictor_evaluate;
 mod predictor_train;
 mod reference;
+#[cfg(feature = "live")]
+mod rehearse_cli;
 mod replay_kpa;
 mod scenario_cli;
 mod scenario_example;

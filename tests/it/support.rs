@@ -23,3 +23,15 @@ pub fn shared(name: &str) -> Option<PathBuf> {
     eprintln!("SKIPPED: needs {name} of the shared data folder, which is not here");
     None
 }
+
+/// What scripts/e2e exports as `QUOTASCALE_E2E_<name>`, or `None` with one counted line
+/// where it did not start the servers.
+#[cfg(feature = "live")]
+pub fn e2e(name: &str) -> Option<String> {
+    let variable = format!("QUOTASCALE_E2E_{name}");
+    let address = std::env::var(&variable).ok();
+    if address.is_none() {
+        eprintln!("SKIPPED: needs {variable}, which scripts/e2e sets");
+    }
+    address
+}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::control::{Controller, ControllerState};
+use crate::control::Controller;
 use crate::env::StageReward;
 use crate::error::Result;
 use crate::policy::{Episode, Policy, Schedule};
@@ -71,7 +71,7 @@ pub fn run_episode(
         simulator.apply(&decision)?;
         let services = 0..scenario.spec.service.len();
         stood_in += services.filter(|&service| state.forecast.by_persistence(service)).count();
-        push_rows(scenario, &snapshot, &state, &decision, &mut rows);
+        push_rows(scenario, &snapshot, state.forecast.next(), &decision, &mut rows);
     }
     simulator.advance(model.duration_s);
     let forecasts = rows.len();
@@ -102,28 +102,23 @@ pub(crate) fn stage_after(stages: &[(u32, u32)], time: u32) -> Option<(u32, u32)
     stages.get(stages.partition_point(|stage| stage.0 < time)).copied()
 }
 
-fn push_rows(
+/// Adds the rows of one decision, a service each, to the `decisions` table.
+pub(crate) fn push_rows(
     scenario: &Scenario,
     snapshot: &Snapshot,
-    state: &ControllerState,
+    forecast: &[f64],
     decision: &Decision,
     rows: &mut Vec<DecisionRow>,
 ) {
     for (index, service) in decision.services.iter().enumerate() {
         let seen = &snapshot.services[index];
         // A service that is left alone goes on with what its newest revision was made with.
-        let kept = crate::snapshot::ServiceDecision {
-            option: seen.newest.option,
-            cpu_m: seen.newest.cpu_m,
-            concurrency: seen.newest.concurrency,
-            pods: seen.newest.pods,
-        };
-        let chosen = service.unwrap_or(kept);
+        let chosen = service.unwrap_or(seen.newest.as_decision());
         rows.push(DecisionRow {
             t_s: snapshot.t_s,
             service: scenario.spec.service[index].name.clone(),
             users_seen: seen.users,
-            forecast: state.forecast.next()[index],
+            forecast: forecast[index],
             option: chosen
                 .option
                 .or_else(|| scenario.profiles[index].find(chosen.cpu_m, chosen.concurrency)),
@@ -136,7 +131,8 @@ fn push_rows(
     }
 }
 
-fn finish(
+/// The run that `simulator` leaves, as far as it was played.
+pub(crate) fn finish(
     scenario: &Scenario,
     policy: &str,
     seed: u64,
@@ -145,7 +141,8 @@ fn finish(
     mut decisions: Vec<DecisionRow>,
 ) -> Run {
     let reward = StageReward::new(scenario);
-    let stages = simulator.stages();
+    let mut stages = simulator.stages();
+    stages.retain(|&(_, to)| to <= simulator.now());
     let reward_after = |time: u32| {
         stage_after(&stages, time).map(|(from, to)| reward.measure(&simulator, from, to))
     };

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::episode::{future, instants, stage_after};
-use crate::control::Harness;
+use crate::control::{GuardState, Harness, Intervention};
 use crate::env::StageReward;
 use crate::env::batch::{BatchEnv, StepResults, restored};
 use crate::env::foresight::NoiseModel;
@@ -94,6 +94,8 @@ struct Env {
     /// Choices since the episode began.
     choices: Vec<u32>,
     forecaster: ForecasterState,
+    guard: GuardState,
+    interventions: Vec<Intervention>,
     forecast: Forecast,
     noise: Rng,
     snapshot: Snapshot,
@@ -281,6 +283,8 @@ impl Env {
             open: Vec::new(),
             choices: Vec::new(),
             forecaster: ForecasterState::default(),
+            guard: GuardState::default(),
+            interventions: Vec::new(),
             forecast: Forecast::default(),
             noise: Streams::new(0).open(NOISE_STREAM),
             snapshot: Snapshot::default(),
@@ -303,6 +307,7 @@ impl Env {
         self.stages = self.simulator.stages();
         self.noise = Streams::new(seed).open(NOISE_STREAM);
         self.forecaster = shared.harness.start();
+        self.guard = shared.harness.guard().start();
         self.memory.clear();
         self.open.clear();
         self.choices.clear();
@@ -348,7 +353,13 @@ impl Env {
         // As a policy, which does not learn what the guard makes of its decision.
         self.memory.remember(&self.decision);
         let decision = std::mem::take(&mut self.decision);
-        self.decision = shared.harness.check(&self.snapshot, &self.forecast, decision);
+        self.decision = shared.harness.check(
+            &self.snapshot,
+            &self.forecast,
+            decision,
+            &mut self.guard,
+            &mut self.interventions,
+        );
         self.simulator.apply(&self.decision)?;
 
         let stage = stage_after(&self.stages, shared.instants[self.step]);

@@ -216,6 +216,10 @@ impl Policy for Clairvoyant {
         "clairvoyant-beam"
     }
 
+    fn is_clairvoyant(&self) -> bool {
+        true
+    }
+
     fn start(&self, episode: &Episode<'_>) -> Result<PolicyState> {
         Ok(PolicyState::Plan { decisions: self.plan(episode)?, next: 0 })
     }

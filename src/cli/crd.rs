@@ -1,0 +1,26 @@
+//! `crd`: the definition of the custom resource.
+
+use std::path::PathBuf;
+
+use super::{Common, live, print_line};
+use crate::live::resource::{ActionFormat, FieldTemplates};
+use crate::scenario::Scenario;
+
+/// Arguments of `crd`.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The configuration of `live`, whose services and field templates are taken. Default: the original's nine fields.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+    let format = match &args.config {
+        Some(path) => live::load_setup(path, common)?.format,
+        None => {
+            let scenario = Scenario::load("paper-knative", &[])?;
+            ActionFormat::new(&scenario, &FieldTemplates::default(), "kubernetes.fields")?
+        }
+    };
+    print_line(format.definition().trim_end())
+}
