@@ -18,16 +18,35 @@ use crate::sim::Simulator;
 /// The header by which a scrape is told from a person's look: Prometheus and what replaces it send it.
 const SCRAPE_HEADER: &str = "x-prometheus-scrape-timeout-seconds";
 
+/// What of the longest time between scrapes is still reckoned with at the next one.
+const FADE: f64 = 0.9;
+
 /// The scrapes so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Scrapes {
     /// When the last one was answered.
     pub last: Option<Instant>,
     /// Time between the last two.
-    pub rhythm: Option<Duration>,
+    gap: Option<Duration>,
+    /// The shorter of the last two times between scrapes: what is usual.
+    pub usual: Option<Duration>,
+    /// The longest of late: what has to be reckoned with.
+    pub longest: Option<Duration>,
     /// The first scrape that saw simulated time stand at a decision: its second, and the wall's unix
     /// time at the answer.
     pub stood: Option<(u32, f64)>,
+}
+
+impl Scrapes {
+    /// A scrape at `now`.
+    fn follow(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            let gap = now.duration_since(last);
+            self.usual = Some(self.gap.map_or(gap, |before| before.min(gap)));
+            self.longest = Some(self.longest.map_or(gap, |longest| gap.max(longest.mul_f64(FADE))));
+            self.gap = Some(gap);
+        }
+    }
 }
 
 /// The simulated cluster, shared by who plays it and who shows it.
@@ -93,8 +112,7 @@ impl World {
     fn note_scrape(&self, stands: Option<u32>, wall_s: f64) {
         let now = Instant::now();
         self.scrapes.send_modify(|scrapes| {
-            scrapes.rhythm = scrapes.last.map(|last| now.duration_since(last));
-            scrapes.last = Some(now);
+            scrapes.follow(now);
             match (stands, scrapes.stood) {
                 (Some(second), Some((seen, _))) if second == seen => {}
                 (Some(second), _) => scrapes.stood = Some((second, wall_s)),
@@ -120,4 +138,27 @@ pub async fn serve(listener: TcpListener, world: Arc<World>, mut stop: watch::Re
 
 async fn metrics(State(world): State<Arc<World>>, headers: HeaderMap) -> Response {
     world.show(headers.contains_key(SCRAPE_HEADER))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_late_scrape_is_reckoned_with_for_a_while_and_not_usual() {
+        let start = Instant::now();
+        let mut scrapes = Scrapes::default();
+        let mut at_ms = 0;
+        for gap_ms in [0, 200, 200, 1000, 200] {
+            at_ms += gap_ms;
+            scrapes.follow(start + Duration::from_millis(at_ms));
+        }
+        assert_eq!(scrapes.usual, Some(Duration::from_millis(200)));
+        assert_eq!(scrapes.longest, Some(Duration::from_millis(900)));
+        for _ in 0..20 {
+            at_ms += 200;
+            scrapes.follow(start + Duration::from_millis(at_ms));
+        }
+        assert_eq!(scrapes.longest, Some(Duration::from_millis(200)));
+    }
 }

@@ -328,20 +328,19 @@ impl Play<'_> {
 
     /// How long before a tick simulated time has to stand still, on the rehearsal's clock.
     fn lead_s(&self) -> f64 {
-        pace::lead(self.world.scrapes().borrow().rhythm).as_secs_f64() * self.setup.speed
+        pace::lead(self.world.scrapes().borrow().longest).as_secs_f64() * self.setup.speed
     }
 
     /// Says once that the scrapes are too seldom: samples grow too old, or a stop is not seen in time.
     fn watch_rhythm(&mut self) {
-        let Some(rhythm) = self.world.scrapes().borrow().rhythm.filter(|_| !self.seldom_said)
-        else {
-            return;
-        };
-        let age = rhythm.mul_f64(self.setup.speed);
-        let no_time = self.lead_s() > f64::from(self.setup.scenario.spec.interval_s);
-        if age > self.setup.max_age || (self.setup.lockstep && no_time) {
+        let usual = self.world.scrapes().borrow().usual;
+        let Some(usual) = usual.filter(|_| !self.seldom_said) else { return };
+        let interval_s = f64::from(self.setup.scenario.spec.interval_s);
+        let no_time = pace::lead(Some(usual)).mul_f64(self.setup.speed).as_secs_f64() > interval_s;
+        let too_old = usual.mul_f64(self.setup.speed) > self.setup.max_age;
+        if too_old || (self.setup.lockstep && no_time) {
             self.seldom_said = true;
-            (self.tell)(News::SeldomScraped(rhythm.as_secs_f64()));
+            (self.tell)(News::SeldomScraped(usual.as_secs_f64()));
         }
     }
 
