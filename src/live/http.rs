@@ -274,7 +274,7 @@ impl Server {
             return Err(self.fault(FaultKind::Redirect, text));
         }
         let content_type = response.headers().get(CONTENT_TYPE).cloned();
-        let is_json = content_type.as_ref().is_none_or(|value| is_json(value));
+        let is_json = content_type.as_ref().is_none_or(is_json);
         if kind.is_none() && !is_json {
             let shown = content_type.as_ref().and_then(|value| value.to_str().ok());
             let text = format!("{url}: answers {} instead of JSON", shown.unwrap_or("something"));
