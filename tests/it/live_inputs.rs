@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use quotascale::live::exporter::Exporter;
 use quotascale::live::fault::{FaultKind, FaultSource};
 use quotascale::live::prometheus::{Prometheus, Steps};
 use quotascale::live::signal_config::{LocustConfig, PrometheusConfig, Signal, SignalsConfig};
@@ -283,6 +284,79 @@ fn a_locust_that_does_not_run_is_told() {
         assert_eq!(seen.services[0].value(Signal::P95Ms), None, "{name}");
         assert!(seen.faults().all(|(_, _, fault)| fault.kind == kind), "{name}");
         assert!(seen.faults().count() > 0, "{name}");
+    }
+}
+
+#[test]
+fn the_exporter_says_what_locust_says_and_no_more() {
+    let recorded = |name: &str| {
+        let path = crate::support::data(&format!("locust/{name}.json"));
+        Upstream::Json(std::fs::read_to_string(path).unwrap())
+    };
+    let proxy = FaultProxy::start(recorded("2.47.0-running"));
+    let mut exporter = Exporter::new("locust", DEADLINE);
+    exporter.add(None, &proxy.url()).unwrap();
+    let ask = || wait(exporter.text(None)).unwrap();
+    let has = |text: &str, line: &str| text.lines().any(|one| one == line);
+
+    let text = ask();
+    for line in [
+        "locust_up 1",
+        "locust_users 5",
+        "locust_running 2",
+        "locust_total_scrapes 1",
+        "locust_workers_count 0",
+        "locust_requests_current_response_time_percentile_95 41",
+        "locust_requests_current_response_time_percentile_50 24",
+        "# TYPE locust_requests_num_requests gauge",
+        "locust_requests_num_failures{method=\"GET\",name=\"/page\"} 0",
+    ] {
+        assert!(has(&text, line), "no {line:?} in\n{text}");
+    }
+    assert!(!text.contains("Aggregated"), "{text}");
+    assert!(text.contains("locust_errors{error="), "{text}");
+
+    // After the end the last latency is none.
+    proxy.set_upstream(recorded("2.47.0-stopped"));
+    let text = ask();
+    assert!(has(&text, "locust_users 0") && has(&text, "locust_running 0"), "{text}");
+    assert!(!text.contains("percentile"), "{text}");
+
+    // An error page is no Locust that is up.
+    proxy.spoil(Spoil::Html);
+    let text = ask();
+    assert!(has(&text, "locust_up 0") && has(&text, "locust_total_scrapes 3"), "{text}");
+    assert!(!text.contains("locust_users"), "{text}");
+
+    // Several: one family, a label each; one that is away leaves the other alone.
+    proxy.spoil(Spoil::Nothing);
+    let other = FaultProxy::start(recorded("master-running"));
+    let mut exporter = Exporter::new("locust", DEADLINE);
+    exporter.add(Some("house".to_owned()), &proxy.url()).unwrap();
+    exporter.add(Some("senti".to_owned()), &other.url()).unwrap();
+    let text = wait(exporter.text(None)).unwrap();
+    assert_eq!(text.matches("# TYPE locust_users gauge").count(), 1, "{text}");
+    assert!(has(&text, "locust_users{service=\"senti\"} 4"), "{text}");
+    assert!(has(&text, "locust_workers_running_count{service=\"senti\"} 1"), "{text}");
+    other.spoil(Spoil::Slow(Duration::from_secs(20)));
+    let text = wait(exporter.text(Some(Duration::from_millis(500)))).unwrap();
+    assert!(has(&text, "locust_up{service=\"senti\"} 0"), "{text}");
+    assert!(has(&text, "locust_up{service=\"house\"} 1"), "{text}");
+}
+
+#[test]
+fn the_exporter_refuses_what_it_cannot_serve() {
+    for (args, problem) in [
+        (&["--locust", "localhost:8089"][..], "http://"),
+        (&["--locust", "http://a:1", "--locust", "http://b:1"], "several Locusts need names"),
+        (&["--locust", "x=http://a:1", "--locust", "x=http://b:1"], "there twice"),
+        (&["--locust", "http://a:1", "--listen", "203.0.113.1:9"], "the address cannot be used"),
+        (&["--locust", "http://a:1", "--timeout", "0s"], "above zero"),
+        (&["--locust", "http://a:1", "--namespace", "1x"], "letters, digits"),
+    ] {
+        let assert = crate::support::quotascale().arg("exporter").args(args).assert().code(2);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(stderr.contains(problem), "{args:?}: {stderr}");
     }
 }
 
