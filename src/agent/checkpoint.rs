@@ -8,8 +8,7 @@ use serde_json::Value;
 use super::network::{ActorCritic, AgentShape, NetworkConfig};
 use super::normalise::ObservationNormaliser;
 use super::parameters::Parameters;
-use crate::env::ActionConfig;
-use crate::env::observation::ObservationConfig;
+use crate::env::EnvironmentConfig;
 use crate::error::{Error, Result};
 use crate::nn::{Checkpoint, Metadata};
 use crate::rng::Streams;
@@ -27,12 +26,9 @@ pub const LAST: &str = "last";
 pub struct AgentConfig {
     /// What goes in and what comes out.
     pub shape: AgentShape,
-    /// What an observation holds.
+    /// What it sees and can choose, and what it was trained on.
     #[serde(default)]
-    pub observation: ObservationConfig,
-    /// What the agent can choose.
-    #[serde(default)]
-    pub actions: ActionConfig,
+    pub environment: EnvironmentConfig,
     /// The networks.
     pub network: NetworkConfig,
     /// Settings of the training, in the words of its algorithm; null for an imported agent.

@@ -121,6 +121,10 @@ pub struct PpoConfig {
     pub normalise_rewards: bool,
     /// Imitation of the best training episode.
     pub imitation: Imitation,
+    /// How often the agent is judged, on held-out traffic, during the training.
+    pub evaluations: u64,
+    /// Episodes that it is judged on; one where all episodes are the same.
+    pub evaluation_episodes: usize,
     /// Parts that the environments, and the sums over a minibatch, are divided into: as many threads
     /// can work. Sums depend on it (in the last bits), but not on the number of threads.
     pub parts: usize,
@@ -150,6 +154,8 @@ impl Default for PpoConfig {
             normalise_observations: false,
             normalise_rewards: false,
             imitation: Imitation::default(),
+            evaluations: 50,
+            evaluation_episodes: 64,
             parts: 2,
         }
     }
@@ -168,6 +174,7 @@ impl PpoConfig {
             ("rollout", self.rollout),
             ("epochs", self.epochs),
             ("minibatches", self.minibatches),
+            ("evaluation_episodes", self.evaluation_episodes),
             ("parts", self.parts),
             ("bptt", self.bptt.unwrap_or(1)),
         ] {

@@ -8,6 +8,7 @@
 //! N environments, S services, A options of all services together, F numbers in an observation (I of
 //! them inputs of the networks, then the hints), T steps of a rollout, B sequences of a minibatch.
 
+pub mod act;
 pub mod checkpoint;
 pub mod config;
 mod distribution;
@@ -25,9 +26,11 @@ mod ppo_tests;
 mod rollout;
 mod saved;
 pub mod sb3;
+pub mod settings;
 pub mod tensorboard;
 #[cfg(test)]
 mod testing;
+pub mod speed;
 mod tower;
 pub mod trainer;
 pub mod trpo;

@@ -19,7 +19,7 @@ use zip::ZipArchive;
 use super::checkpoint::{Agent, AgentConfig};
 use super::network::{AgentShape, Critic, NetworkConfig};
 use crate::env::observation::{Features, LayoutKind, ObservationConfig, Observer};
-use crate::env::{ActionConfig, ActionSpace};
+use crate::env::{ActionConfig, ActionSpace, EnvironmentConfig};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Metadata, TensorFile, TensorValues};
 use crate::scenario::Scenario;
@@ -139,8 +139,7 @@ impl Archive {
         let config = AgentConfig {
             shape,
             network,
-            observation: observation(),
-            actions: ActionConfig::default(),
+            environment: EnvironmentConfig { observation: observation(), ..EnvironmentConfig::default() },
             training: self.training(),
         };
         let mut agent = Agent::new(metadata, config, layout(&options)?)?;

@@ -7,8 +7,7 @@ use super::checkpoint::{Agent, AgentConfig};
 use super::config::{PpoConfig, Schedule};
 use super::network::{AgentShape, NetworkConfig};
 use super::ppo::Ppo;
-use crate::env::observation::ObservationConfig;
-use crate::env::{ActionConfig, BatchEnv, StepResults};
+use crate::env::{BatchEnv, EnvironmentConfig, StepResults};
 use crate::error::Result;
 use crate::nn::Metadata;
 use crate::rng::{Rng, Streams};
@@ -89,7 +88,7 @@ impl BatchEnv for TestEnv {
         OPTIONS.iter().sum()
     }
 
-    fn observe(&self, observations: &mut [f32]) {
+    fn observe(&mut self, observations: &mut [f32]) {
         for (state, out) in self.states.iter().zip(observations.chunks_exact_mut(self.features())) {
             self.write(state, out);
         }
@@ -121,7 +120,7 @@ impl BatchEnv for TestEnv {
         Ok(())
     }
 
-    fn final_observation(&self, environment: usize, observation: &mut [f32]) {
+    fn final_observation(&mut self, environment: usize, observation: &mut [f32]) {
         self.write(&self.finals[environment], observation);
     }
 
@@ -156,8 +155,7 @@ pub fn learner(task: Task, network: NetworkConfig, config: PpoConfig, seed: u64)
     let shape = AgentShape { inputs: OPTIONS.iter().sum(), hints: 0, options: OPTIONS.to_vec() };
     let agent_config = AgentConfig {
         shape,
-        observation: ObservationConfig::default(),
-        actions: ActionConfig::default(),
+        environment: EnvironmentConfig::default(),
         network,
         training: Value::Null,
     };

@@ -1,6 +1,8 @@
 //! The command line: one file per verb. Nothing but this module knows clap.
 
+mod act;
 mod bench;
+mod bench_agent;
 mod completions;
 mod evaluate;
 mod import;
@@ -26,6 +28,7 @@ mod trace_export;
 mod trace_generate;
 mod trace_import;
 mod trace_output;
+mod train;
 mod tune;
 mod tuned;
 
@@ -99,6 +102,10 @@ enum Verb {
     /// Import agents that other programs trained.
     #[command(subcommand)]
     Import(import::Verb),
+    /// Train an agent on a scenario. Goes on where it was stopped with --resume.
+    Train(train::Args),
+    /// What an agent makes of given observations: logits, actions, values.
+    Act(act::Args),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -121,6 +128,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
         Verb::Import(verb) => import::run(verb, cli.common),
+        Verb::Train(args) => train::run(&args, cli.common),
+        Verb::Act(args) => act::run(&args, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

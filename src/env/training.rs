@@ -15,6 +15,7 @@ use super::traffic::{TrafficSource, TrainingTraffic};
 use crate::error::{Error, Result};
 use crate::predictor::{ForecasterKind, Foresight};
 use crate::scenario::{EnvironmentKind, Scenario};
+use crate::trace::Trace;
 
 /// What an agent is trained on: part of its configuration, kept in its checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -138,6 +139,21 @@ impl Environments {
     /// What the agent sees and can choose.
     pub fn observer(&self) -> &Arc<Observer> {
         &self.observer
+    }
+
+    /// Whether every episode is the same: one fixed trace, and nothing else that is drawn.
+    pub fn repeats(&self) -> bool {
+        self.traffic.fixed() && self.scenario.environment() == EnvironmentKind::Paper
+    }
+
+    /// The traffic of an episode.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the scenario's own traffic cannot be drawn.
+    pub fn traffic_of(&self, episode: u64) -> Result<Trace> {
+        let mut trace = self.traffic.blank();
+        self.traffic.renew(self.traffic.episode_seed(episode), &mut trace)?;
+        Ok(trace)
     }
 
     /// The environments `range` of `total` ([`super::MakeEnvironments`]).

@@ -200,6 +200,29 @@ pub fn dense_tangent<T: Real>(
     activation_gradient(Level::best(), dy, y, unused, activation);
 }
 
+/// `out` [rows, columns] = `left` [rows, inner] times `right` [inner, columns], or added to it.
+pub fn product(
+    out: &mut [f32],
+    accumulate: bool,
+    left: &[f32],
+    right: &[f32],
+    [rows, inner, columns]: [usize; 3],
+) {
+    let right = Matrix::new(right, inner, columns);
+    multiply(out, accumulate, Matrix::new(left, rows, inner), right);
+}
+
+/// As [`product`], `left` being given transposed: [inner, rows].
+pub fn product_of_transposed(
+    out: &mut [f32],
+    left: &[f32],
+    right: &[f32],
+    [rows, inner, columns]: [usize; 3],
+) {
+    let left = Matrix::new(left, inner, rows).transposed();
+    multiply(out, false, left, Matrix::new(right, inner, columns));
+}
+
 /// Sum of squares, in f64 and in a fixed order.
 pub fn squares(values: &[f32]) -> f64 {
     let mut total = 0.0;

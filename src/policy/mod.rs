@@ -4,6 +4,7 @@ mod external;
 mod fixed;
 mod hybrid;
 pub mod knative;
+mod neural;
 pub mod paper;
 mod random;
 mod registry;
@@ -13,6 +14,7 @@ pub mod tuning;
 pub use external::{External, Process};
 pub use fixed::Fixed;
 pub use hybrid::Hybrid;
+pub use neural::{Neural, NeuralState};
 pub use random::Random;
 pub use registry::{DEFAULT_POLICIES, Registry};
 pub use replay::Replay;
@@ -107,6 +109,8 @@ pub enum PolicyState {
         /// Index of the next one.
         next: usize,
     },
+    /// What an agent remembers.
+    Neural(Box<NeuralState>),
     /// A process of the user's own. It cannot be saved: a restored state has none.
     External {
         /// The process.

@@ -1,11 +1,14 @@
 //! From a policy as it is typed to a policy.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::tuning::Tuned;
-use super::{External, Fixed, Hybrid, Policy, Random, Replay, knative, paper};
+use super::{External, Fixed, Hybrid, Neural, Policy, Random, Replay, knative, paper};
+use crate::agent::fitted_value::FittedValue;
+use crate::agent::{Agent, checkpoint};
 use crate::error::{Error, Result};
+use crate::nn::Checkpoint;
 use crate::scenario::{EnvironmentKind, Scenario, did_you_mean, parse_options};
 use crate::sim::Model;
 
@@ -14,6 +17,22 @@ pub const DEFAULT_POLICIES: [&str; 7] =
     ["kpa-latency", "kpa-resource", "hybrid", "greedy", "priced-greedy", "oracle", "random"];
 /// Learned policies: they need a checkpoint.
 const LEARNED: [&str; 4] = ["recurrent-ppo", "ppo", "trpo", "fitted-value"];
+
+/// The learned policy that is no actor and critic.
+const FITTED: &str = LEARNED[3];
+
+/// Name, if given, and folder where `text` is a checkpoint: FOLDER or NAME:FOLDER. A folder is what
+/// has a slash in it or is there.
+fn checkpoint_of(text: &str) -> Option<(Option<&str>, PathBuf)> {
+    let is_folder = |text: &str| text.contains('/') || Path::new(text).is_dir();
+    match text.split_once(':') {
+        Some((name, folder)) if !name.is_empty() && !name.contains('/') => {
+            (!folder.is_empty()).then(|| (Some(name), PathBuf::from(folder)))
+        }
+        _ if is_folder(text) => Some((None, PathBuf::from(text))),
+        _ => None,
+    }
+}
 
 /// Makes policies for one scenario.
 pub struct Registry<'a> {
@@ -40,7 +59,21 @@ impl<'a> Registry<'a> {
         Arc::new(Fixed::new(name, options, &self.scenario.profiles, self.scenario.pod_rule()))
     }
 
-    /// The policy `text`: a name, `fixed:21/6/7`, `replay:FILE` or `external:COMMAND`.
+    /// The agent in `folder`, called `name` or by its kind.
+    fn agent(&self, name: Option<&str>, folder: &Path) -> Result<Arc<dyn Policy>> {
+        let place = checkpoint::resolve(folder);
+        let kinds: Vec<&str> = checkpoint::AGENT_KINDS.iter().copied().chain([FITTED]).collect();
+        let loaded = Checkpoint::load(&place, &kinds, None)?;
+        let name = name.unwrap_or(&loaded.metadata.kind);
+        if loaded.metadata.kind == FITTED {
+            return Ok(Arc::new(FittedValue::load(&place, name, self.scenario)?));
+        }
+        let agent = Agent::from_checkpoint(&loaded, &place)?;
+        Ok(Arc::new(Neural::new(name, agent, self.scenario, &folder.display().to_string())?))
+    }
+
+    /// The policy `text`: a name, `fixed:21/6/7`, `replay:FILE`, `external:COMMAND`, the folder of an
+    /// agent, or NAME:FOLDER.
     ///
     /// # Errors
     /// [`Error::Input`] when there is no such policy or it does not fit the scenario.
@@ -57,6 +90,9 @@ impl<'a> Registry<'a> {
         }
         if let Some(command) = text.strip_prefix("external:") {
             return Ok(Arc::new(External::new(command, scenario)));
+        }
+        if let Some((name, folder)) = checkpoint_of(text) {
+            return self.agent(name, &folder);
         }
         match (text, &self.model) {
             ("kpa-latency", _) => Ok(self.fixed(text, (self.tuned)()?.kpa_latency)),
@@ -85,7 +121,7 @@ impl<'a> Registry<'a> {
             _ if LEARNED.contains(&text) => Err(Error::input(
                 format!("policy {text}"),
                 format!("no checkpoint for scenario {} is shipped", scenario.name()),
-                "leave it out",
+                "train one (`quotascale train`) and give its folder, also as NAME:FOLDER",
             )),
             _ => {
                 let known = DEFAULT_POLICIES.join(", ");
@@ -93,7 +129,7 @@ impl<'a> Registry<'a> {
                     format!("policy {text}"),
                     "unknown policy",
                     format!(
-                        "{}known: {known}, fixed:OPTIONS, replay:FILE, external:COMMAND",
+                        "{}known: {known}, fixed:OPTIONS, replay:FILE, external:COMMAND, the folder of a trained agent, NAME:FOLDER",
                         did_you_mean(text, &DEFAULT_POLICIES)
                     ),
                 ))

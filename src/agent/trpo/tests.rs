@@ -12,8 +12,7 @@ use crate::agent::network::{ActorCritic, AgentShape, NetworkConfig};
 use crate::agent::ppo::Ppo;
 use crate::agent::rollout::Rollout;
 use crate::agent::testing::{EPISODE, OPTIONS, Task, TestEnv};
-use crate::env::ActionConfig;
-use crate::env::observation::ObservationConfig;
+use crate::env::EnvironmentConfig;
 use crate::nn::Metadata;
 use crate::rng::{Rng, Streams};
 
@@ -141,8 +140,7 @@ fn learner(config: &TrpoConfig, seed: u64) -> Ppo {
     let shape = AgentShape { inputs: OPTIONS.iter().sum(), hints: 0, options: OPTIONS.to_vec() };
     let agent_config = AgentConfig {
         shape,
-        observation: ObservationConfig::default(),
-        actions: ActionConfig::default(),
+        environment: EnvironmentConfig::default(),
         network: NetworkConfig { hidden: vec![32], ..NetworkConfig::default() },
         training: Value::Null,
     };

@@ -2,7 +2,8 @@
 //! tell apart, legible in print at the width of a page.
 //!
 //! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds, [`draw_forecast`]
-//! forecasters on a trace, [`draw_losses`] a training. The same input gives the same bytes.
+//! forecasters on a trace, [`draw_losses`] the training of a predictor, [`draw_training`] that of an
+//! agent. The same input gives the same bytes.
 
 mod axes;
 mod canvas;
@@ -14,6 +15,7 @@ mod losses;
 mod style;
 mod timeline;
 mod timeline_data;
+mod training;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use std::path::{Path, PathBuf};
 use self::canvas::Canvas;
 use super::Comparison;
 use super::forecast::{Forecasts, TraceScores};
+use crate::agent::log::LogRow;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::predictor::train::TrainingState;
@@ -73,6 +76,15 @@ pub fn draw_losses(
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
     write(&losses::draw(title, state, loss), dir, "losses")
+}
+
+/// Draws the course of an agent's training into `dir`, which is made if need be. Gives the files
+/// written: `training.svg` and `.png`.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_training(title: &str, rows: &[LogRow], dir: &Path) -> Result<Vec<PathBuf>> {
+    write(&training::draw(title, rows), dir, "training")
 }
 
 fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
