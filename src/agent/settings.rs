@@ -207,9 +207,13 @@ impl TrpoSettings {
         Ok(Self { environment, network: NetworkConfig::default(), training })
     }
 
-    /// Makes what depends on each other agree.
-    pub fn settle(&mut self) {
+    /// Checks the settings, which come from `place`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the key.
+    pub fn settle(&mut self, place: &str) -> Result<()> {
         self.environment.observation.joint = false;
+        self.training.check(&self.network, &format!("{place}: training"))
     }
 }
 
