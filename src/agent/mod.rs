@@ -27,10 +27,10 @@ mod rollout;
 mod saved;
 pub mod sb3;
 pub mod settings;
+pub mod speed;
 pub mod tensorboard;
 #[cfg(test)]
 mod testing;
-pub mod speed;
 mod tower;
 pub mod trainer;
 pub mod trpo;

@@ -80,7 +80,11 @@ impl Archive {
             )
         };
         let mut file = File::open(path).map_err(|source| {
-            Error::input(path.display(), format!("cannot read the file: {source}"), "check the path")
+            Error::input(
+                path.display(),
+                format!("cannot read the file: {source}"),
+                "check the path",
+            )
         })?;
         let mut hash = Sha256::new();
         std::io::copy(&mut file, &mut hash)
@@ -139,7 +143,10 @@ impl Archive {
         let config = AgentConfig {
             shape,
             network,
-            environment: EnvironmentConfig { observation: observation(), ..EnvironmentConfig::default() },
+            environment: EnvironmentConfig {
+                observation: observation(),
+                ..EnvironmentConfig::default()
+            },
             training: self.training(),
         };
         let mut agent = Agent::new(metadata, config, layout(&options)?)?;
@@ -179,11 +186,14 @@ impl Archive {
             }
         }
         let unknown = self.tensors.keys().find(|tensor| {
-            let layer = tensor.rsplit_once('.').filter(|(_, part)| ["weight", "bias"].contains(part));
+            let layer =
+                tensor.rsplit_once('.').filter(|(_, part)| ["weight", "bias"].contains(part));
             layer.is_none_or(|(layer, _)| !known.iter().any(|known| known == layer))
         });
         if let Some(name) = unknown {
-            return Err(self.unfit(format!("the network has a part that is not known here: {name}")));
+            return Err(
+                self.unfit(format!("the network has a part that is not known here: {name}"))
+            );
         }
         let [actor, critic] = widths;
         if actor.is_empty() || actor != critic {
@@ -214,7 +224,9 @@ impl Archive {
     fn options(&self) -> Result<Vec<usize>> {
         let text = self.data.get("action_space").and_then(|space| space.get("nvec"));
         let Some(text) = text.and_then(Value::as_str) else {
-            return Err(self.unfit("the action space is no MultiDiscrete: one choice for each service"));
+            return Err(
+                self.unfit("the action space is no MultiDiscrete: one choice for each service")
+            );
         };
         let options: Option<Vec<usize>> = text
             .trim_matches(['[', ']'])
@@ -323,7 +335,8 @@ fn tensors(bytes: &[u8]) -> Result<BTreeMap<String, TensorValues>, String> {
     let mut file = tempfile::NamedTempFile::new().map_err(|error| error.to_string())?;
     file.write_all(bytes).and_then(|()| file.flush()).map_err(|error| error.to_string())?;
     let read = candle_core::pickle::read_all(file.path());
-    let named = read.map_err(|error| format!("policy.pth cannot be read: {}", Error::from(error)))?;
+    let named =
+        read.map_err(|error| format!("policy.pth cannot be read: {}", Error::from(error)))?;
     if named.is_empty() {
         return Err("policy.pth holds no tensors".to_owned());
     }

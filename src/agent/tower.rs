@@ -6,9 +6,7 @@ use std::ops::Range;
 
 use super::parameters::Parameters;
 use crate::error::Result;
-use crate::nn::flat::{
-    LstmPass, SequenceSizes, dense, dense_gradient, dense_tangent, lstm_step,
-};
+use crate::nn::flat::{LstmPass, SequenceSizes, dense, dense_gradient, dense_tangent, lstm_step};
 use crate::nn::{Activation, init};
 use crate::rng::Rng;
 

@@ -38,9 +38,10 @@ struct Summary<'a> {
 pub(super) fn run(args: &Args, scenario: &Scenario, common: Common) -> anyhow::Result<()> {
     let started = Instant::now();
     let config = config(args)?;
-    let out = args.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(format!("train-{KIND}-{}", scenario.name()))
-    });
+    let out = args
+        .out
+        .clone()
+        .unwrap_or_else(|| PathBuf::from("runs").join(format!("train-{KIND}-{}", scenario.name())));
     check_place(&out, args)?;
     let place = out.join(LAST);
     let mut trainer = if args.resume {

@@ -4,6 +4,7 @@ mod allocation;
 mod disk_full;
 mod documents;
 mod evaluate_cli;
+mod import_sb3;
 mod nn_lstm;
 mod nn_predictor_golden;
 mod paper_env;

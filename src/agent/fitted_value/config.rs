@@ -27,9 +27,9 @@ pub struct FittedValueConfig {
 impl Default for FittedValueConfig {
     fn default() -> Self {
         Self {
-            horizon: 5,
+            horizon: 3,
             states: 100_000,
-            last_states: 400_000,
+            last_states: 200_000,
             exploration: 0.15,
             epochs: 4,
             minibatch: 256,

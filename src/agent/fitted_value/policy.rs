@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
+use super::checkpoint::load_trainer;
 use super::rows::StateRows;
 use super::search::Search;
-use super::checkpoint::load_trainer;
 use super::trainer::Trainer;
 use super::value::ValueFunction;
 use crate::env::paper::{PaperRules, state_of};

@@ -218,9 +218,10 @@ impl<'a> Trainer<'a> {
             let samples = self.collect(remaining, watch)?;
             let mut parameters = match self.parameters.last() {
                 Some(last) => last.clone(),
-                None => {
-                    Parameters::random(self.rows.len(), &mut streams.open("fitted-value/weights"))
-                }
+                None => Parameters::random(
+                    self.rows.options(),
+                    &mut streams.open("fitted-value/weights"),
+                ),
             };
             let residual =
                 fit(&mut parameters, &self.rows, &samples, &self.config, streams, remaining);

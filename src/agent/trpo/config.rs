@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::Head;
 use crate::agent::config::{PpoConfig, Schedule};
 use crate::agent::network::{Critic, NetworkConfig};
-use crate::agent::Head;
 use crate::error::{Error, Result};
 
 /// Settings of TRPO: SB3-contrib's by name, with its defaults, and how rewards and observations come.

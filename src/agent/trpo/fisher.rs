@@ -10,12 +10,7 @@ use crate::agent::network::ActorCritic;
 
 /// Writes F `vector`, summed over the rows, to the samples' gradient. The last forward pass of `samples`
 /// has to be that of `parameters` (the whole agent's).
-pub fn product(
-    samples: &mut Samples,
-    network: &ActorCritic,
-    parameters: &[f32],
-    vector: &[f32],
-) {
+pub fn product(samples: &mut Samples, network: &ActorCritic, parameters: &[f32], vector: &[f32]) {
     let actor = network.actor();
     let weights = &parameters[actor.span()];
     let mut doutputs = std::mem::take(&mut samples.doutputs);

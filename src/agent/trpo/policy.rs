@@ -82,9 +82,7 @@ pub fn improve(
         for (to, &from) in vector.iter_mut().zip(v) {
             *to = from as f32;
         }
-        samples
-            .par_iter_mut()
-            .for_each(|part| fisher::product(part, network, parameters, &vector));
+        samples.par_iter_mut().for_each(|part| fisher::product(part, network, parameters, &vector));
         for (out, &v) in out.iter_mut().zip(v) {
             *out = config.cg_damping * v;
         }

@@ -52,7 +52,13 @@ impl Samples {
     }
 
     /// Takes every `stride`-th transition of `rollout`, beginning with number `first`.
-    pub fn gather(&mut self, network: &ActorCritic, rollout: &Rollout, first: usize, stride: usize) {
+    pub fn gather(
+        &mut self,
+        network: &ActorCritic,
+        rollout: &Rollout,
+        first: usize,
+        stride: usize,
+    ) {
         let shape = network.shape();
         let (inputs, hints, services) = (shape.inputs, shape.hints, shape.options.len());
         let heads = network.distribution().heads();
