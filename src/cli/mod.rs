@@ -29,6 +29,7 @@ mod trace_generate;
 mod trace_import;
 mod trace_output;
 mod train;
+mod train_fitted_value;
 mod tune;
 mod tuned;
 

@@ -99,8 +99,11 @@ impl Trainer<'_> {
     }
 }
 
-/// The training that `folder` holds.
-pub(super) fn load_trainer<'a>(scenario: &'a Scenario, folder: &Path) -> Result<Trainer<'a>> {
+/// The training that `folder` holds, and the hash of the scenario it belongs to.
+pub(super) fn load_trainer<'a>(
+    scenario: &'a Scenario,
+    folder: &Path,
+) -> Result<(Trainer<'a>, Option<String>)> {
     let layout = layout(scenario);
     let checkpoint = Checkpoint::load(folder, &[KIND], Some(&layout))?;
     let damaged = |error: &dyn std::fmt::Display| {
@@ -140,5 +143,5 @@ pub(super) fn load_trainer<'a>(scenario: &'a Scenario, folder: &Path) -> Result<
         .transpose()
         .map_err(|error| damaged(&error))?;
     trainer.evaluation = evaluation;
-    Ok(trainer)
+    Ok((trainer, checkpoint.metadata.scenario_hash))
 }
