@@ -347,9 +347,12 @@ fn refuse_infinite_rewards(
     for episode in 0..if environments.repeats() { 1 } else { episodes } {
         let trace = environments.traffic_of(episode)?;
         let rows = trace.services.iter().map(|service| service.stages.len()).min().unwrap_or(0);
-        // The last row of a trace that ends the episode is still shown, but served by none.
+        // Without these corrections the first row is never served, nor the last.
+        let corrections = &scenario.corrections;
+        let first = usize::from(!corrections.first_users_from_trace);
+        let end = rows - usize::from(!corrections.truncate_at_trace_end);
         let empty = |row: usize| trace.services.iter().all(|of| of.stages[row].users < 0.5);
-        if let Some(row) = (0..rows).find(|&row| empty(row)) {
+        if let Some(row) = (first..end).find(|&row| empty(row)) {
             return Err(Error::input(
                 "the training traffic",
                 format!("row {} has no users at all: its reward is infinite", row + 1),
