@@ -333,7 +333,7 @@ impl Ppo {
             }
         }
         let config = AdamConfig::ppo(learning_rate);
-        let hint_scale = self.agent.network.hint_scale();
+        let hint_scale = self.agent.network.log_hint_scale();
         // Where each gradient belongs: a network's parameters, and with the policy the hints' scale.
         let groups: Vec<(&Task, Range<usize>, Option<usize>)> = first
             .iter()

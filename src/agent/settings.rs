@@ -99,10 +99,10 @@ impl PpoSettings {
         environment.observation.layout = features;
         let training = PpoConfig {
             steps,
-            environments: 64,
+            environments: 128,
             rollout,
             epochs: 4,
-            minibatches: 4,
+            minibatches: 8,
             entropy: Schedule { from: entropy, to: 0.0 },
             reward_scale: 1e-3,
             imitation: Imitation { weight: 0.1, from: 0.5 },
@@ -114,17 +114,17 @@ impl PpoSettings {
     /// Traffic that is drawn anew for every episode: the policy starts from what the options would
     /// earn, and rewards are taken without what the traffic alone decides.
     fn paper_random(kind: PpoKind, mut environment: EnvironmentConfig, rollout: usize) -> Self {
-        environment.observation.hints = HintKind::Priced;
+        environment.observation.hints = HintKind::Greedy;
         let (features, network) = match kind {
             PpoKind::Recurrent => {
-                let network = NetworkConfig { hint_scale: 6.0, ..NetworkConfig::recurrent(64) };
+                let network = NetworkConfig { hint_scale: 2.0, ..NetworkConfig::recurrent(64) };
                 (LayoutKind::of(Features::Opt), network)
             }
             PpoKind::FeedForward => {
                 let network = NetworkConfig {
                     hidden: vec![64, 64],
                     head: Head::Joint,
-                    hint_scale: 6.0,
+                    hint_scale: 3.5,
                     ..NetworkConfig::default()
                 };
                 (LayoutKind { features: Features::Feat, timed: true }, network)
@@ -133,12 +133,12 @@ impl PpoSettings {
         environment.observation.layout = features;
         let training = PpoConfig {
             steps: 1_000_000,
-            environments: 256,
+            environments: 128,
             rollout,
             epochs: 3,
             minibatches: 4,
-            entropy: Schedule { from: 0.05, to: 0.002 },
-            learning_rate: Schedule { from: 3e-4, to: 3e-5 },
+            entropy: Schedule { from: 0.1, to: 0.005 },
+            learning_rate: Schedule { from: 1e-3, to: 1e-4 },
             advantages: Advantages::Fixed,
             reward_scale: 1e-3,
             reward_baseline: true,

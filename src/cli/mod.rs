@@ -100,13 +100,13 @@ enum Verb {
     /// Train predictors, judge forecasters on traces, import the original predictor and predict with it.
     #[command(subcommand)]
     Predictor(predictor::Verb),
-    /// Import agents that other programs trained.
-    #[command(subcommand)]
-    Import(import::Verb),
     /// Train an agent on a scenario. Goes on where it was stopped with --resume.
     Train(train::Args),
     /// What an agent makes of given observations: logits, actions, values.
     Act(act::Args),
+    /// Import agents that other programs trained.
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -128,9 +128,9 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
-        Verb::Import(verb) => import::run(verb, cli.common),
         Verb::Train(args) => train::run(&args, cli.common),
         Verb::Act(args) => act::run(&args, cli.common),
+        Verb::Import(verb) => import::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

@@ -211,7 +211,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let mut trainer = begin(ppo, judge, &out, args.resume, &scenario)?;
 
     interrupt::catch();
-    let bar = progress::bar(common, trainer.ppo().config.steps, "");
+    let bar = progress::bar_with_report(common, trainer.ppo().config.steps);
     bar.set_position(trainer.ppo().steps);
     let outcome = trainer.run(&mut Observer { bar: &bar });
     bar.finish_and_clear();
@@ -347,9 +347,12 @@ fn refuse_infinite_rewards(
     for episode in 0..if environments.repeats() { 1 } else { episodes } {
         let trace = environments.traffic_of(episode)?;
         let rows = trace.services.iter().map(|service| service.stages.len()).min().unwrap_or(0);
-        // The last row of a trace that ends the episode is still shown, but served by none.
+        // Without these corrections the first row is never served, nor the last.
+        let corrections = &scenario.corrections;
+        let first = usize::from(!corrections.first_users_from_trace);
+        let end = rows - usize::from(!corrections.truncate_at_trace_end);
         let empty = |row: usize| trace.services.iter().all(|of| of.stages[row].users < 0.5);
-        if let Some(row) = (0..rows).find(|&row| empty(row)) {
+        if let Some(row) = (first..end).find(|&row| empty(row)) {
             return Err(Error::input(
                 "the training traffic",
                 format!("row {} has no users at all: its reward is infinite", row + 1),
@@ -467,7 +470,7 @@ impl Watch for Observer<'_> {
             text.push_str(&format!(" ({:.1} % of the optimum)", 100.0 * share));
         }
         text.push_str(&format!(
-            ", entropy {:.2}, KL {:.4}, clipped {:.0} %, explained {:.2}, time env/act/learn {:.0}/{:.0}/{:.0} %",
+            ", entropy {:.2}, KL {:.4}, clipped {:.0} %, explained {:.2}, env/act/learn {:.0}/{:.0}/{:.0} %",
             row.entropy,
             row.kl,
             100.0 * row.clip_fraction,

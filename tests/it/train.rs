@@ -202,7 +202,7 @@ fn bad_input_names_the_place_and_the_remedy() {
     let out = work.path().join("out");
     for (text, message) in [
         ("[training]\nbptt = 0\n", "training: bptt"),
-        ("[training]\nminibatches = 7\n", "7 minibatches do not divide environments = 64"),
+        ("[training]\nminibatches = 7\n", "7 minibatches do not divide environments = 128"),
         ("[training]\nentropie = 0.1\n", "line 2"),
         ("[network]\nlstm = 0\n", "network.lstm"),
         ("[network]\nhead = \"joint\"\n[environment.observation]\nhints = \"gredy\"\n", "gredy"),

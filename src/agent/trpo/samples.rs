@@ -91,7 +91,7 @@ impl Samples {
         actor.forward(&parameters[actor.span()], &batch, &mut self.pass)?;
         let distribution = network.distribution();
         let (heads, hints) = (distribution.heads(), network.shape().hints);
-        let scale = network.hint_scale().map_or(0.0, |index| parameters[index]);
+        let scale = network.hint_scale(parameters);
         self.logits.resize(self.rows * heads, 0.0);
         self.probabilities.resize(self.rows * heads, 0.0);
         for row in 0..self.rows {
