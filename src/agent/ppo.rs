@@ -146,7 +146,7 @@ impl Ppo {
     /// # Errors
     /// As [`Self::new`].
     pub fn trpo(config: TrpoConfig, agent: Agent, make: &MakeEnvironments<'_>) -> Result<Self> {
-        config.check(&agent.config.network, agent.network.shape(), "the settings")?;
+        config.check(&agent.config.network, "the settings")?;
         let mut learner = Self::new(config.rollout(), agent, make)?;
         learner.trust_region = Some(TrustRegion::new(config));
         Ok(learner)

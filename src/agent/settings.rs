@@ -1,13 +1,15 @@
-//! All settings of a training with PPO, and the recipe for each kind of scenario.
+//! All settings of a training with PPO or TRPO, and the recipe for each kind of scenario.
 
 use std::fmt;
 use std::path::Path;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::config::{Advantages, Imitation, PpoConfig, Schedule};
 use super::distribution::Head;
 use super::network::NetworkConfig;
+use super::trpo::TrpoConfig;
 use crate::env::EnvironmentConfig;
 use crate::env::observation::{Features, HintKind, LayoutKind};
 use crate::env::paper::PaperRules;
@@ -42,14 +44,20 @@ impl fmt::Display for PpoKind {
 /// All settings; the tables of a `--config` file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct PpoSettings {
+pub struct Settings<T> {
     /// What the agent sees, can choose and is trained on.
     pub environment: EnvironmentConfig,
     /// Its networks.
     pub network: NetworkConfig,
     /// How it learns.
-    pub training: PpoConfig,
+    pub training: T,
 }
+
+/// Settings of a training with PPO.
+pub type PpoSettings = Settings<PpoConfig>;
+
+/// Settings of a training with TRPO.
+pub type TrpoSettings = Settings<TrpoConfig>;
 
 /// Longest rollout of a recipe: what an episode has of steps beyond it is learned from in parts.
 const LONGEST_ROLLOUT: usize = 128;
@@ -158,24 +166,6 @@ impl PpoSettings {
         Self { environment, network, training }
     }
 
-    /// With the keys of a `--config` file in place of these settings' own.
-    ///
-    /// # Errors
-    /// [`Error::Input`] naming the file and what in it is wrong.
-    pub fn overlaid(self, file: &Path) -> Result<Self> {
-        let wrong = |error: &dyn fmt::Display| {
-            Error::input(file.display(), error, "see docs/agents.md for the keys and their values")
-        };
-        let text = read_input(file)?;
-        let own: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
-        // Once by itself, for a message with the line of a misspelt key.
-        let checked: Result<PartialSettings, _> = toml::from_str(&text);
-        checked.map_err(|error| wrong(&error))?;
-        let mut table = toml::Table::try_from(&self).map_err(|error| wrong(&error))?;
-        overlay(&mut table, own);
-        table.try_into().map_err(|error| wrong(&error))
-    }
-
     /// Makes what depends on each other agree, and checks the rest.
     ///
     /// # Errors
@@ -198,13 +188,62 @@ impl PpoSettings {
     }
 }
 
+impl TrpoSettings {
+    /// The recipe for `scenario`: what its training begins with where nothing else is said.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the scenario's traffic cannot be read.
+    pub fn recipe(scenario: &Scenario) -> Result<Self> {
+        let environment = EnvironmentConfig::of(scenario);
+        let mut training = TrpoConfig::recipe();
+        if scenario.environment() == EnvironmentKind::Paper {
+            let episode = PaperRules::new(scenario)?.steps();
+            // Whole episodes, where they are short.
+            training.n_steps = training.n_steps.max(episode).min(LONGEST_ROLLOUT);
+            training.reward_baseline = scenario.random_traffic();
+        } else {
+            training.reward_scale = 1.0;
+        }
+        Ok(Self { environment, network: NetworkConfig::default(), training })
+    }
+
+    /// Checks the settings, which come from `place`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the key.
+    pub fn settle(&mut self, place: &str) -> Result<()> {
+        self.environment.observation.joint = false;
+        self.training.check(&self.network, &format!("{place}: training"))
+    }
+}
+
+impl<T: Default + Serialize + DeserializeOwned> Settings<T> {
+    /// With the keys of a `--config` file in place of these settings' own.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the file and what in it is wrong.
+    pub fn overlaid(self, file: &Path) -> Result<Self> {
+        let wrong = |error: &dyn fmt::Display| {
+            Error::input(file.display(), error, "see docs/agents.md for the keys and their values")
+        };
+        let text = read_input(file)?;
+        let own: toml::Table = toml::from_str(&text).map_err(|error| wrong(&error))?;
+        // Once by itself, for a message with the line of a misspelt key.
+        let checked: Result<PartialSettings<T>, _> = toml::from_str(&text);
+        checked.map_err(|error| wrong(&error))?;
+        let mut table = toml::Table::try_from(&self).map_err(|error| wrong(&error))?;
+        overlay(&mut table, own);
+        table.try_into().map_err(|error| wrong(&error))
+    }
+}
+
 /// The same keys, each of which may be absent.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct PartialSettings {
+struct PartialSettings<T> {
     environment: EnvironmentConfig,
     network: NetworkConfig,
-    training: PpoConfig,
+    training: T,
 }
 
 /// Puts the values of `over` into `table`, table by table.

@@ -41,6 +41,7 @@ mod trace_import;
 mod trace_import_prometheus;
 mod trace_output;
 mod train;
+mod train_fitted_value;
 mod tune;
 mod tuned;
 

@@ -8,15 +8,17 @@ use rand::Rng as _;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Common, ScenarioArgs, interrupt, print_json, print_line, progress};
+use super::{
+    Common, ScenarioArgs, interrupt, print_json, print_line, progress, train_fitted_value,
+};
 use crate::agent::checkpoint::{BEST, LAST};
 use crate::agent::log::{LOG, LogRow};
-use crate::agent::settings::{PpoKind, PpoSettings};
+use crate::agent::settings::{PpoKind, PpoSettings, TrpoSettings};
 use crate::agent::trainer::{Evaluation, Judge, Outcome, Trainer, Watch};
-use crate::agent::{Agent, AgentConfig, AgentShape, Head, Ppo};
-use crate::env::Environments;
+use crate::agent::{Agent, AgentConfig, AgentShape, Head, NetworkConfig, Ppo};
 use crate::env::observation::{HintKind, LayoutKind};
 use crate::env::paper;
+use crate::env::{EnvironmentConfig, Environments, MakeEnvironments};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::nn::{Checkpoint, Metadata};
@@ -32,47 +34,122 @@ const OPTIMA: u64 = 8;
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    scenario: ScenarioArgs,
+    pub(super) scenario: ScenarioArgs,
     /// The agent; its settings are the recipe for the scenario unless said otherwise.
     #[arg(long, value_enum, value_name = "A", default_value = "recurrent-ppo")]
-    agent: AgentName,
+    pub(super) agent: AgentName,
     /// Settings in place of the recipe's: TOML with tables environment, network and training.
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Environment steps of the whole training.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    steps: Option<u64>,
+    pub(super) steps: Option<u64>,
     /// What the agent sees: nine, opt, full, feat or knative, each also with _t.
     #[arg(long, value_name = "L")]
-    observation: Option<LayoutKind>,
+    pub(super) observation: Option<LayoutKind>,
     /// What it is told of the rewards.
     #[arg(long, value_enum, value_name = "H")]
-    hints: Option<HintsName>,
+    pub(super) hints: Option<HintsName>,
     /// One distribution a service, or one over all combinations.
     #[arg(long, value_enum, value_name = "H")]
-    head: Option<HeadName>,
+    pub(super) head: Option<HeadName>,
     /// Master seed: initial weights, actions, training traffic.
     #[arg(long, default_value_t = 0)]
-    seed: u64,
+    pub(super) seed: u64,
     /// Folder of the training; default runs/train-AGENT-SCENARIO.
     #[arg(long, value_name = "DIR")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
     /// Go on with the training in the folder, bit for bit.
     #[arg(long, conflicts_with = "force")]
-    resume: bool,
+    pub(super) resume: bool,
     /// Replace the training in the folder.
     #[arg(long)]
-    force: bool,
+    pub(super) force: bool,
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum AgentName {
+pub(super) enum AgentName {
     RecurrentPpo,
     Ppo,
+    Trpo,
+    FittedValue,
+}
+
+/// An agent of actor and critic with all its settings.
+enum Plan {
+    Ppo(PpoKind, PpoSettings),
+    Trpo(TrpoSettings),
+}
+
+impl Plan {
+    /// The agent's name, which is the kind of its checkpoints.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ppo(kind, _) => kind.name(),
+            Self::Trpo(_) => "trpo",
+        }
+    }
+
+    fn environment(&self) -> &EnvironmentConfig {
+        match self {
+            Self::Ppo(_, settings) => &settings.environment,
+            Self::Trpo(settings) => &settings.environment,
+        }
+    }
+
+    fn parts_mut(&mut self) -> (&mut EnvironmentConfig, &mut NetworkConfig, &mut u64) {
+        match self {
+            Self::Ppo(_, settings) => {
+                (&mut settings.environment, &mut settings.network, &mut settings.training.steps)
+            }
+            Self::Trpo(settings) => {
+                (&mut settings.environment, &mut settings.network, &mut settings.training.steps)
+            }
+        }
+    }
+
+    fn network(&self) -> &NetworkConfig {
+        match self {
+            Self::Ppo(_, settings) => &settings.network,
+            Self::Trpo(settings) => &settings.network,
+        }
+    }
+
+    /// Environments that are stepped together.
+    fn environments(&self) -> usize {
+        match self {
+            Self::Ppo(_, settings) => settings.training.environments,
+            Self::Trpo(settings) => settings.training.n_envs,
+        }
+    }
+
+    /// Episodes of an evaluation.
+    fn evaluation_episodes(&self) -> usize {
+        match self {
+            Self::Ppo(_, settings) => settings.training.evaluation_episodes,
+            Self::Trpo(settings) => settings.training.evaluation_episodes,
+        }
+    }
+
+    /// The settings of the training as a checkpoint keeps them.
+    fn training(&self) -> Result<Value> {
+        match self {
+            Self::Ppo(_, settings) => serde_json::to_value(&settings.training),
+            Self::Trpo(settings) => serde_json::to_value(&settings.training),
+        }
+        .map_err(|error| Error::Failed(format!("cannot write the settings: {error}")))
+    }
+
+    fn learner(self, agent: Agent, make: &MakeEnvironments<'_>) -> Result<Ppo> {
+        match self {
+            Self::Ppo(_, settings) => Ppo::new(settings.training, agent, make),
+            Self::Trpo(settings) => Ppo::trpo(settings.training, agent, make),
+        }
+    }
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum HintsName {
+pub(super) enum HintsName {
     None,
     Greedy,
     Priced,
@@ -80,7 +157,7 @@ enum HintsName {
 }
 
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum HeadName {
+pub(super) enum HeadName {
     Factored,
     Joint,
 }
@@ -102,32 +179,32 @@ struct Summary<'a> {
 }
 
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
-    let kind = match args.agent {
-        AgentName::RecurrentPpo => PpoKind::Recurrent,
-        AgentName::Ppo => PpoKind::FeedForward,
-    };
     let scenario = args.scenario.load()?;
-    let mut settings = settings(args, kind, &scenario)?;
+    if args.agent == AgentName::FittedValue {
+        return train_fitted_value::run(args, &scenario, common);
+    }
+    let mut plan = plan(args, &scenario)?;
+    let kind = plan.name();
     let out = args
         .out
         .clone()
         .unwrap_or_else(|| PathBuf::from("runs").join(format!("train-{kind}-{}", scenario.name())));
     check_place(&out, args)?;
-    let environments = settings.environment.prepare(&scenario, args.seed)?;
-    refuse_infinite_rewards(&scenario, &environments, settings.training.environments as u64)?;
-    let agent = agent(kind, &scenario, &settings, &environments, args.seed)?;
+    let environments = plan.parts_mut().0.prepare(&scenario, args.seed)?;
+    refuse_infinite_rewards(&scenario, &environments, plan.environments() as u64)?;
+    let agent = agent(&plan, &scenario, &environments, args.seed)?;
     if args.resume {
         check_same_training(&out, &agent)?;
     }
     // Held out: episodes of another master seed, so of no training and of no evaluation.
     let held_out = Streams::new(args.seed).open("held-out-traffic").next_u64();
-    let judged = settings.environment.clone().prepare(&scenario, held_out)?;
+    let judged = plan.environment().clone().prepare(&scenario, held_out)?;
     let judge = Judge {
         make: &|range, total| judged.make(range, total),
-        environments: if judged.repeats() { 1 } else { settings.training.evaluation_episodes },
+        environments: if judged.repeats() { 1 } else { plan.evaluation_episodes() },
         optima: optima(&scenario, &judged)?,
     };
-    let ppo = Ppo::new(settings.training, agent, &|range, total| environments.make(range, total))?;
+    let ppo = plan.learner(agent, &|range, total| environments.make(range, total))?;
     if args.force {
         remove_training(&out)?;
     }
@@ -154,21 +231,29 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     report(kind, &scenario, args, &out, &trainer, &outcome, &figures, common)
 }
 
-fn settings(args: &Args, kind: PpoKind, scenario: &Scenario) -> Result<PpoSettings> {
-    let mut settings = PpoSettings::recipe(kind, scenario)?;
-    let mut place = "the settings".to_owned();
-    if let Some(file) = &args.config {
-        settings = settings.overlaid(file)?;
-        place = file.display().to_string();
-    }
-    if let Some(steps) = args.steps {
-        settings.training.steps = steps;
-    }
-    if let Some(layout) = args.observation {
-        settings.environment.observation.layout = layout;
-    }
+fn plan(args: &Args, scenario: &Scenario) -> Result<Plan> {
+    let file = args.config.as_deref();
+    let place = file.map_or_else(|| "the settings".to_owned(), |file| file.display().to_string());
+    let mut plan = match args.agent {
+        AgentName::Trpo => {
+            let recipe = TrpoSettings::recipe(scenario)?;
+            Plan::Trpo(file.map_or(Ok(recipe.clone()), |file| recipe.overlaid(file))?)
+        }
+        name => {
+            let kind = match name {
+                AgentName::RecurrentPpo => PpoKind::Recurrent,
+                _ => PpoKind::FeedForward,
+            };
+            let recipe = PpoSettings::recipe(kind, scenario)?;
+            Plan::Ppo(kind, file.map_or(Ok(recipe.clone()), |file| recipe.overlaid(file))?)
+        }
+    };
+    let (environment, network, steps) = plan.parts_mut();
+    *steps = args.steps.unwrap_or(*steps);
+    let observation = &mut environment.observation;
+    observation.layout = args.observation.unwrap_or(observation.layout);
     if let Some(hints) = args.hints {
-        settings.environment.observation.hints = match hints {
+        observation.hints = match hints {
             HintsName::None => HintKind::None,
             HintsName::Greedy => HintKind::Greedy,
             HintsName::Priced => HintKind::Priced,
@@ -176,19 +261,21 @@ fn settings(args: &Args, kind: PpoKind, scenario: &Scenario) -> Result<PpoSettin
         };
     }
     if let Some(head) = args.head {
-        settings.network.head = match head {
+        network.head = match head {
             HeadName::Factored => Head::Factored,
             HeadName::Joint => Head::Joint,
         };
     }
-    settings.settle(kind, &place)?;
-    Ok(settings)
+    match &mut plan {
+        Plan::Ppo(kind, settings) => settings.settle(*kind, &place)?,
+        Plan::Trpo(settings) => settings.settle(&place)?,
+    }
+    Ok(plan)
 }
 
 fn agent(
-    kind: PpoKind,
+    plan: &Plan,
     scenario: &Scenario,
-    settings: &PpoSettings,
     environments: &Environments,
     seed: u64,
 ) -> Result<Agent> {
@@ -198,16 +285,14 @@ fn agent(
         hints: observer.hints(),
         options: observer.actions().heads().to_vec(),
     };
-    let training = serde_json::to_value(&settings.training)
-        .map_err(|error| Error::Failed(format!("cannot write the settings: {error}")))?;
     let config = AgentConfig {
         shape,
-        environment: settings.environment.clone(),
-        network: settings.network.clone(),
-        training,
+        environment: plan.environment().clone(),
+        network: plan.network().clone(),
+        training: plan.training()?,
     };
     let metadata =
-        Metadata { scenario_hash: Some(scenario.hash()?), ..Metadata::new(kind.name(), seed, 0) };
+        Metadata { scenario_hash: Some(scenario.hash()?), ..Metadata::new(plan.name(), seed, 0) };
     Agent::new(metadata, config, observer.to_json())
 }
 
@@ -219,12 +304,17 @@ fn begin<'a>(
     scenario: &Scenario,
 ) -> Result<Trainer<'a>> {
     if !resume {
-        write_atomically(&out.join("scenario.toml"), |writer| {
-            writer.write_all(scenario.to_toml().as_bytes())
-        })?;
+        write_scenario(out, scenario)?;
     }
     let evaluations = ppo.config.evaluations;
     Trainer::new(ppo, judge, out, evaluations, resume)
+}
+
+/// Writes the scenario as it was resolved.
+pub(super) fn write_scenario(out: &Path, scenario: &Scenario) -> Result<()> {
+    write_atomically(&out.join("scenario.toml"), |writer| {
+        writer.write_all(scenario.to_toml().as_bytes())
+    })
 }
 
 /// Exact optima of held-out episodes, where they can be computed.
@@ -257,9 +347,12 @@ fn refuse_infinite_rewards(
     for episode in 0..if environments.repeats() { 1 } else { episodes } {
         let trace = environments.traffic_of(episode)?;
         let rows = trace.services.iter().map(|service| service.stages.len()).min().unwrap_or(0);
-        // The last row of a trace that ends the episode is still shown, but served by none.
+        // Without these corrections the first row is never served, nor the last.
+        let corrections = &scenario.corrections;
+        let first = usize::from(!corrections.first_users_from_trace);
+        let end = rows - usize::from(!corrections.truncate_at_trace_end);
         let empty = |row: usize| trace.services.iter().all(|of| of.stages[row].users < 0.5);
-        if let Some(row) = (0..rows).find(|&row| empty(row)) {
+        if let Some(row) = (first..end).find(|&row| empty(row)) {
             return Err(Error::input(
                 "the training traffic",
                 format!("row {} has no users at all: its reward is infinite", row + 1),
@@ -271,7 +364,7 @@ fn refuse_infinite_rewards(
 }
 
 /// Refuses a folder that is in use, before any work is done.
-fn check_place(out: &Path, args: &Args) -> Result<()> {
+pub(super) fn check_place(out: &Path, args: &Args) -> Result<()> {
     if args.resume {
         return Ok(());
     }
@@ -304,7 +397,7 @@ fn check_place(out: &Path, args: &Args) -> Result<()> {
     Err(Error::input(out.display(), problem, remedy))
 }
 
-fn remove_training(out: &Path) -> Result<()> {
+pub(super) fn remove_training(out: &Path) -> Result<()> {
     for name in [BEST, LAST, LOG, "tensorboard", "figures", "scenario.toml"] {
         let path = out.join(name);
         let removed =
@@ -393,7 +486,7 @@ impl Watch for Observer<'_> {
 
 #[expect(clippy::too_many_arguments, reason = "all that is said at the end")]
 fn report(
-    kind: PpoKind,
+    kind: &str,
     scenario: &Scenario,
     args: &Args,
     out: &Path,
@@ -406,7 +499,7 @@ fn report(
     if common.json {
         return print_json(&Summary {
             out: out.display().to_string(),
-            agent: kind.name(),
+            agent: kind,
             scenario: scenario.name(),
             seed: args.seed,
             steps: ppo.steps,

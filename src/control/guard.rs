@@ -102,8 +102,7 @@ impl Guard {
         let believed = |(&users, service): (&f64, &ServiceSnapshot)| {
             if self.believable(users) { users } else { service.users }
         };
-        let users: Vec<f64> =
-            forecast.next().iter().zip(&shown.services).map(believed).collect();
+        let users: Vec<f64> = forecast.next().iter().zip(&shown.services).map(believed).collect();
         let mut shown = Forecast::default();
         shown.set_known(&users);
         Cow::Owned(shown)
@@ -281,7 +280,7 @@ impl Guard {
 #[cfg(test)]
 mod tests {
     use super::*;
-use crate::scenario::Scenario;
+    use crate::scenario::Scenario;
     use crate::snapshot::{QuotaSnapshot, RevisionSnapshot};
 
     struct Case {

@@ -16,6 +16,7 @@ mod e2e_rehearsal;
 mod evaluate_cli;
 #[cfg(feature = "live")]
 mod fault_proxy;
+mod import_sb3;
 #[cfg(feature = "live")]
 mod live_inputs;
 mod nn_lstm;

@@ -65,7 +65,7 @@ impl Trainer<'_> {
         }
         let mut model = TensorFile::default();
         for (index, parameters) in self.parameters.iter().enumerate() {
-            let shapes = Parameters::shapes(self.rows().len());
+            let shapes = Parameters::shapes(self.rows().options());
             for (part, (shape, values)) in shapes.into_iter().zip(parameters.parts()).enumerate() {
                 let tensor = TensorValues { shape, values: values.to_vec() };
                 model.tensors.insert(tensor_name(index + 1, part), tensor);
@@ -99,8 +99,11 @@ impl Trainer<'_> {
     }
 }
 
-/// The training that `folder` holds.
-pub(super) fn load_trainer<'a>(scenario: &'a Scenario, folder: &Path) -> Result<Trainer<'a>> {
+/// The training that `folder` holds, and the hash of the scenario it belongs to.
+pub(super) fn load_trainer<'a>(
+    scenario: &'a Scenario,
+    folder: &Path,
+) -> Result<(Trainer<'a>, Option<String>)> {
     let layout = layout(scenario);
     let checkpoint = Checkpoint::load(folder, &[KIND], Some(&layout))?;
     let damaged = |error: &dyn std::fmt::Display| {
@@ -115,8 +118,8 @@ pub(super) fn load_trainer<'a>(scenario: &'a Scenario, folder: &Path) -> Result<
     let seed = checkpoint.metadata.seed;
     saved.training.check(&folder.display().to_string())?;
     let mut trainer = Trainer::with_parts(scenario, saved.training, seed, saved.most_users)?;
-    let rows = trainer.rows().len();
-    let shapes = Parameters::shapes(rows);
+    let options = trainer.rows().options();
+    let shapes = Parameters::shapes(options);
     let names: Vec<(String, &[usize])> = (1..=saved.stages.len())
         .flat_map(|stage| {
             let shapes = shapes.iter().enumerate();
@@ -126,7 +129,7 @@ pub(super) fn load_trainer<'a>(scenario: &'a Scenario, folder: &Path) -> Result<
     let expected = names.iter().map(|(name, shape)| (name.as_str(), *shape));
     checkpoint.model.check(expected, &folder.join("model.safetensors"))?;
     for (index, &record) in saved.stages.iter().enumerate() {
-        let mut parameters = Parameters::zeros(rows);
+        let mut parameters = Parameters::zeros(options);
         for part in 0..PARTS.len() {
             let tensor = &checkpoint.model.tensors[&tensor_name(index + 1, part)];
             parameters.part_mut(part).copy_from_slice(&tensor.values);
@@ -140,5 +143,5 @@ pub(super) fn load_trainer<'a>(scenario: &'a Scenario, folder: &Path) -> Result<
         .transpose()
         .map_err(|error| damaged(&error))?;
     trainer.evaluation = evaluation;
-    Ok(trainer)
+    Ok((trainer, checkpoint.metadata.scenario_hash))
 }

@@ -27,9 +27,9 @@ pub struct FittedValueConfig {
 impl Default for FittedValueConfig {
     fn default() -> Self {
         Self {
-            horizon: 5,
+            horizon: 3,
             states: 100_000,
-            last_states: 400_000,
+            last_states: 200_000,
             exploration: 0.15,
             epochs: 4,
             minibatch: 256,
@@ -39,6 +39,18 @@ impl Default for FittedValueConfig {
 }
 
 impl FittedValueConfig {
+    /// States in all.
+    pub fn steps(&self) -> u64 {
+        ((self.horizon.max(1) - 1) * self.states + self.last_states) as u64
+    }
+
+    /// Makes the states of all functions together `steps`, shared out as they were.
+    pub fn set_steps(&mut self, steps: u64) {
+        let factor = steps as f64 / self.steps() as f64;
+        let scaled = |states: usize| ((states as f64 * factor).round() as usize).max(1);
+        (self.states, self.last_states) = (scaled(self.states), scaled(self.last_states));
+    }
+
     /// Checks every setting; `place` names where they come from.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand_distr::StandardNormal;
 
 use super::config::FittedValueConfig;
-use super::rows::StateRows;
+use super::rows::{RowFacts, StateRows};
 use super::value::{UNIT, UNITS, ValueFunction};
 use crate::env::paper::SERVICES;
 use crate::nn::AdamConfig;
@@ -21,54 +21,64 @@ pub(super) struct Sample {
     pub target: f32,
 }
 
-/// What is fitted. An embedding is its row of the table plus its CPU, as a share of the quota, times
-/// its service's slopes: so a state that was hardly met is valued by its CPU.
+/// What is fitted. The embedding of a service's state is that of its option plus the CPU of its pods, as
+/// a share of the quota, times the sum of two vectors of slopes, the service's and the option's: with one
+/// free vector for every number of pods, noise would outweigh what they add.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Parameters {
-    rows: usize,
+    options: usize,
     numbers: Vec<f32>,
 }
 
 /// The parts of [`Parameters`], in the order of their numbers.
-pub(super) const PARTS: [&str; 5] = ["table", "slopes", "bias", "weights", "offset"];
+pub(super) const PARTS: [&str; 6] =
+    ["options", "option_slopes", "slopes", "bias", "weights", "offset"];
+
+/// Where parts are in [`PARTS`].
+const OPTIONS: usize = 0;
+const OPTION_SLOPES: usize = 1;
+const SLOPES: usize = 2;
+const BIAS: usize = 3;
+const WEIGHTS: usize = 4;
+const OFFSET: usize = 5;
 
 impl Parameters {
-    /// Parts of the right sizes, all 0.
-    pub fn zeros(rows: usize) -> Self {
-        let numbers = part_ranges(rows)[4].end;
-        Self { rows, numbers: vec![0.0; numbers] }
+    /// Parts of the right sizes for so many options of all services, all 0.
+    pub fn zeros(options: usize) -> Self {
+        let numbers = part_ranges(options)[OFFSET].end;
+        Self { options, numbers: vec![0.0; numbers] }
     }
 
     /// The start of a fit: every unit bends somewhere along the total CPU.
-    pub fn random(rows: usize, rng: &mut Rng) -> Self {
-        let mut parameters = Self::zeros(rows);
-        let [_, slopes, bias, weights, _] = part_ranges(rows);
+    pub fn random(options: usize, rng: &mut Rng) -> Self {
+        let mut parameters = Self::zeros(options);
         for unit in 0..UNITS {
             let slope = if unit % 2 == 0 { 2.0 } else { -2.0 };
             for service in 0..SERVICES {
-                parameters.numbers[slopes.start + service * UNITS + unit] = slope;
+                parameters.part_mut(SLOPES)[service * UNITS + unit] = slope;
             }
             // The bend lies between no CPU and the whole quota.
-            parameters.numbers[bias.start + unit] = -slope * rng.random_range(0.0..1.0_f32);
+            parameters.part_mut(BIAS)[unit] = -slope * rng.random_range(0.0..1.0_f32);
             let weight: f32 = rng.sample(StandardNormal);
-            parameters.numbers[weights.start + unit] = 0.1 * weight;
+            parameters.part_mut(WEIGHTS)[unit] = 0.1 * weight;
         }
         parameters
     }
 
     /// The shape of each part.
-    pub fn shapes(rows: usize) -> [Vec<usize>; 5] {
-        [vec![rows, UNITS], vec![SERVICES, UNITS], vec![UNITS], vec![UNITS], vec![1]]
+    pub fn shapes(options: usize) -> [Vec<usize>; 6] {
+        let table = vec![options, UNITS];
+        [table.clone(), table, vec![SERVICES, UNITS], vec![UNITS], vec![UNITS], vec![1]]
     }
 
     /// The numbers of each part.
-    pub fn parts(&self) -> [&[f32]; 5] {
-        part_ranges(self.rows).map(|range| &self.numbers[range])
+    pub fn parts(&self) -> [&[f32]; 6] {
+        part_ranges(self.options).map(|range| &self.numbers[range])
     }
 
-    /// The numbers of each part, to be set.
+    /// The numbers of a part, to be set.
     pub fn part_mut(&mut self, part: usize) -> &mut [f32] {
-        let range = part_ranges(self.rows)[part].clone();
+        let range = part_ranges(self.options)[part].clone();
         &mut self.numbers[range]
     }
 
@@ -81,29 +91,31 @@ impl Parameters {
             f64::from(sample.target) - value
         });
         let mean = errors.sum::<f64>() / samples.len() as f64;
-        self.part_mut(4)[0] += mean as f32;
+        self.part_mut(OFFSET)[0] += mean as f32;
     }
 
     /// The function that they describe.
     pub fn function(&self, rows: &StateRows) -> ValueFunction {
-        let [table, slopes, bias, weights, offset] = self.parts();
-        let (table, slopes) = (table.as_chunks::<UNITS>().0, slopes.as_chunks::<UNITS>().0);
-        let embeddings = table
-            .iter()
-            .zip(rows.cpu_shares())
-            .map(|(row, (service, share))| {
-                let slopes = &slopes[service];
-                std::array::from_fn(|unit| row[unit] + share as f32 * slopes[unit])
+        let [options, option_slopes, slopes, bias, weights, offset] = self.parts();
+        let row_of = |part: &[f32], row: usize| part.as_chunks::<UNITS>().0[row];
+        let embeddings = rows
+            .facts()
+            .into_iter()
+            .map(|facts| {
+                let own = row_of(options, facts.option);
+                let (one, two) =
+                    (row_of(slopes, facts.service), row_of(option_slopes, facts.option));
+                std::array::from_fn(|unit| own[unit] + facts.cpu_share * (one[unit] + two[unit]))
             })
             .collect();
-        let fixed = |part: &[f32]| std::array::from_fn(|unit| part[unit]);
-        ValueFunction { embeddings, bias: fixed(bias), weights: fixed(weights), offset: offset[0] }
+        let (bias, weights) = (row_of(bias, 0), row_of(weights, 0));
+        ValueFunction { embeddings, bias, weights, offset: offset[0] }
     }
 }
 
-fn part_ranges(rows: usize) -> [Range<usize>; 5] {
+fn part_ranges(options: usize) -> [Range<usize>; 6] {
     let mut end = 0;
-    [rows * UNITS, SERVICES * UNITS, UNITS, UNITS, 1].map(|numbers| {
+    [options * UNITS, options * UNITS, SERVICES * UNITS, UNITS, UNITS, 1].map(|numbers| {
         let start = end;
         end += numbers;
         start..end
@@ -124,7 +136,7 @@ pub(super) fn fit(
     let count = parameters.numbers.len();
     let mut moments = [vec![0.0; count], vec![0.0; count]];
     let mut gradient = vec![0.0; count];
-    let shares: Vec<f32> = rows.cpu_shares().iter().map(|&(_, share)| share as f32).collect();
+    let facts = rows.facts();
     let mut order: Vec<u32> = (0..samples.len() as u32).collect();
     let updates = (config.epochs * samples.len().div_ceil(config.minibatch)) as u64;
     let mut update = 0;
@@ -137,7 +149,7 @@ pub(super) fn fit(
             gradient.fill(0.0);
             for &sample in minibatch {
                 squares +=
-                    add_gradient(parameters, &shares, samples[sample as usize], &mut gradient);
+                    add_gradient(parameters, &facts, samples[sample as usize], &mut gradient);
             }
             let left = 1.0 - update as f64 / updates as f64;
             update += 1;
@@ -154,44 +166,42 @@ pub(super) fn fit(
 /// Adds the gradient of half the squared error of one sample, and gives the squared error.
 fn add_gradient(
     parameters: &Parameters,
-    shares: &[f32],
+    facts: &[RowFacts],
     sample: Sample,
     gradient: &mut [f32],
 ) -> f64 {
-    let [table, slopes, bias, weights, offset] = part_ranges(parameters.rows);
+    let ranges = part_ranges(parameters.options);
+    let start = |part: usize| ranges[part].start;
     let numbers = &parameters.numbers;
-    let row_at = |service: usize| table.start + sample.rows[service] as usize * UNITS;
-    let slopes_at = |service: usize| slopes.start + service * UNITS;
-    let share = |service: usize| shares[sample.rows[service] as usize];
-    let mut inputs: [f32; UNITS] = std::array::from_fn(|unit| numbers[bias.start + unit]);
-    for service in 0..SERVICES {
-        let row = &numbers[row_at(service)..][..UNITS];
-        let slopes = &numbers[slopes_at(service)..][..UNITS];
-        let share = share(service);
-        for unit in 0..UNITS {
-            inputs[unit] += row[unit] + share * slopes[unit];
+    // Where the vectors of each service begin, and what they are multiplied by.
+    let vectors = sample.rows.map(|row| {
+        let RowFacts { service, option, cpu_share } = facts[row as usize];
+        [
+            (start(OPTIONS) + option * UNITS, 1.0),
+            (start(OPTION_SLOPES) + option * UNITS, cpu_share),
+            (start(SLOPES) + service * UNITS, cpu_share),
+        ]
+    });
+    let mut inputs: [f32; UNITS] = std::array::from_fn(|unit| numbers[start(BIAS) + unit]);
+    for (at, factor) in vectors.into_iter().flatten() {
+        for (input, &number) in inputs.iter_mut().zip(&numbers[at..at + UNITS]) {
+            *input += factor * number;
         }
     }
     let outputs = inputs.map(|input| input.max(0.0));
-    let weight = &numbers[weights.clone()];
-    let sum: f32 = outputs.iter().zip(weight).map(|(output, weight)| output * weight).sum();
-    let error = numbers[offset.start] + sum - sample.target;
-    gradient[offset.start] += error;
+    let weights = &numbers[ranges[WEIGHTS].clone()];
+    let sum: f32 = outputs.iter().zip(weights).map(|(output, weight)| output * weight).sum();
+    let error = numbers[start(OFFSET)] + sum - sample.target;
+    gradient[start(OFFSET)] += error;
     let mut back = [0.0; UNITS];
     for unit in 0..UNITS {
-        gradient[weights.start + unit] += error * outputs[unit];
-        back[unit] = if inputs[unit] > 0.0 { error * weight[unit] } else { 0.0 };
-        gradient[bias.start + unit] += back[unit];
+        gradient[start(WEIGHTS) + unit] += error * outputs[unit];
+        back[unit] = if inputs[unit] > 0.0 { error * weights[unit] } else { 0.0 };
+        gradient[start(BIAS) + unit] += back[unit];
     }
-    for service in 0..SERVICES {
-        let row = &mut gradient[row_at(service)..][..UNITS];
-        for unit in 0..UNITS {
-            row[unit] += back[unit];
-        }
-        let share = share(service);
-        let slopes = &mut gradient[slopes_at(service)..][..UNITS];
-        for unit in 0..UNITS {
-            slopes[unit] += share * back[unit];
+    for (at, factor) in vectors.into_iter().flatten() {
+        for (sum, &back) in gradient[at..at + UNITS].iter_mut().zip(&back) {
+            *sum += factor * back;
         }
     }
     f64::from(error) * f64::from(error)
@@ -211,22 +221,27 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_finite_differences() {
         let rows = rows();
-        let shares: Vec<f32> = rows.cpu_shares().iter().map(|&(_, share)| share as f32).collect();
+        let facts = rows.facts();
         let mut rng = Streams::new(3).open("test");
-        let mut parameters = Parameters::random(rows.len(), &mut rng);
+        let mut parameters = Parameters::random(rows.options(), &mut rng);
         for number in &mut parameters.numbers {
             *number += rng.random_range(-0.2..0.2_f32);
         }
         let state = [rows.row(0, 3, 2), rows.row(1, 1, 3), rows.row(2, 4, 1)];
         let sample = Sample { rows: state.map(|row| row as u32), target: -0.7 };
         let mut gradient = vec![0.0; parameters.numbers.len()];
-        add_gradient(&parameters, &shares, sample, &mut gradient);
+        add_gradient(&parameters, &facts, sample, &mut gradient);
         let loss = |parameters: &Parameters| {
             let value = parameters.function(&rows).value(state) / UNIT;
             0.5 * (value + 0.7).powi(2)
         };
-        let [_, slopes, _, _, offset] = part_ranges(rows.len());
-        for number in (state[1] * UNITS..(state[1] + 1) * UNITS).chain(slopes.start..offset.end) {
+        // The second service's option among all, and everything that is not an option's own.
+        let (option, ranges) = (facts[state[1]].option, part_ranges(rows.options()));
+        let own = |part: usize| ranges[part].start + option * UNITS;
+        let numbers = (own(OPTIONS)..own(OPTIONS) + UNITS)
+            .chain(own(OPTION_SLOPES)..own(OPTION_SLOPES) + UNITS)
+            .chain(ranges[SLOPES].start..ranges[OFFSET].end);
+        for number in numbers {
             let mut moved = parameters.clone();
             moved.numbers[number] += 1e-2;
             let above = loss(&moved);
@@ -241,10 +256,10 @@ mod tests {
     #[test]
     fn a_fit_finds_a_known_function() {
         let rows = rows();
-        let shares = rows.cpu_shares();
+        let facts = rows.facts();
         let mut rng = Streams::new(4).open("test");
         let known = |state: [usize; SERVICES]| {
-            let total: f64 = state.iter().map(|&row| shares[row].1).sum();
+            let total: f64 = state.iter().map(|&row| f64::from(facts[row].cpu_share)).sum();
             -2.0 * (total - 0.3).max(0.0)
         };
         let samples: Vec<Sample> = (0..20_000)
@@ -259,7 +274,7 @@ mod tests {
                 Sample { rows: state.map(|row| row as u32), target }
             })
             .collect();
-        let mut parameters = Parameters::random(rows.len(), &mut rng);
+        let mut parameters = Parameters::random(rows.options(), &mut rng);
         let config = FittedValueConfig::default();
         let error = fit(&mut parameters, &rows, &samples, &config, Streams::new(4), 0);
         assert!((0.25..0.32).contains(&error), "{error}");

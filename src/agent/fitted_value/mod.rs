@@ -11,9 +11,10 @@
 //! cluster under the same users is subtracted: it does not depend on the action, so no policy changes,
 //! and most of the noise goes.
 //!
-//! Each V_k is one hidden layer of ReLU units on the sum of three embeddings, one a service, looked up
-//! by option and pods ([`ValueFunction`]): a table, so that the values of all joint actions cost one
-//! sum and one product each.
+//! Each V_k is one hidden layer of ReLU units on the sum of three embeddings, one a service, of option
+//! and pods ([`ValueFunction`]); they are looked up in a table, so that the values of all joint actions
+//! cost one sum and one product each. Three functions are enough: with more steps to go V_k hardly
+//! changes but for a constant, while every further function carries the noise of the one before.
 
 mod checkpoint;
 mod config;
@@ -27,7 +28,7 @@ mod value;
 pub use checkpoint::KIND;
 pub use config::FittedValueConfig;
 pub use policy::FittedValue;
-pub use rows::StateRows;
+pub use rows::{RowFacts, StateRows};
 pub use search::Search;
 pub use trainer::{Evaluation, StageRecord, Trainer, Watch};
 pub use value::{UNITS, ValueFunction};

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::checkpoint::load_trainer;
 use super::rows::StateRows;
 use super::search::Search;
 use super::trainer::Trainer;
@@ -30,7 +31,7 @@ impl FittedValue {
     /// [`crate::Error::Input`] when the folder holds no such agent, or one of other services or
     /// options than the scenario's.
     pub fn load(folder: &Path, name: &str, scenario: &Scenario) -> Result<Self> {
-        Ok(Self::of(&Trainer::resume(scenario, folder)?, name))
+        Ok(Self::of(&load_trainer(scenario, folder)?.0, name))
     }
 
     /// The agent as far as `trainer` has trained it, called `name` in tables.

@@ -63,17 +63,38 @@ impl StateRows {
         rows.first + (pods / rows.pods_a_row).min(rows.rows - 1) as usize
     }
 
-    /// For each row, the service it belongs to and its CPU as a share of the quota.
-    pub fn cpu_shares(&self) -> Vec<(usize, f64)> {
-        let mut shares = Vec::with_capacity(self.rows);
+    /// What each row stands for.
+    pub fn facts(&self) -> Vec<RowFacts> {
+        let mut facts = Vec::with_capacity(self.rows);
+        let mut option = 0;
         for (service, options) in self.services.iter().enumerate() {
-            for option in options {
-                let share = |row| f64::from(row * option.pods_a_row) * option.cpu_share;
-                shares.extend((0..option.rows).map(|row| (service, share(row))));
+            for rows in options {
+                facts.extend((0..rows.rows).map(|row| RowFacts {
+                    service,
+                    option,
+                    cpu_share: (f64::from(row * rows.pods_a_row) * rows.cpu_share) as f32,
+                }));
+                option += 1;
             }
         }
-        shares
+        facts
     }
+
+    /// Options of all services, A.
+    pub fn options(&self) -> usize {
+        self.services.iter().map(Vec::len).sum()
+    }
+}
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RowFacts {
+    /// The service.
+    pub service: usize,
+    /// The option, counted over all services.
+    pub option: usize,
+    /// CPU of the pods as a share of the quota.
+    pub cpu_share: f32,
 }
 
 #[cfg(test)]
@@ -97,10 +118,11 @@ mod tests {
             }
         }
         assert_eq!((seen.len(), seen.last()), (rows.len(), Some(&(rows.len() - 1))));
-        let shares = rows.cpu_shares();
-        assert_eq!(shares.len(), rows.len());
-        // Two pods of senti's option 6: 4 cores each of 40.
-        assert_eq!(shares[rows.row(1, 6, 2)], (1, 0.2));
+        let facts = rows.facts();
+        assert_eq!((facts.len(), rows.options()), (rows.len(), 37));
+        // Two pods of senti's option 6, the 29th of all: 4 cores each of 40.
+        let expected = RowFacts { service: 1, option: 28, cpu_share: 0.2 };
+        assert_eq!(facts[rows.row(1, 6, 2)], expected);
         let many = StateRows::new(&rules, [1_000_000; SERVICES]);
         assert!(many.len() <= 37 * (MOST_ROWS as usize + 1), "{}", many.len());
     }

@@ -28,8 +28,8 @@ pub trait Watch {
     /// Whether to stop.
     fn interrupted(&self) -> bool;
 
-    /// So many states of this many in all are collected.
-    fn collected(&mut self, states: usize, of: usize);
+    /// So many states are collected, of all functions together.
+    fn collected(&mut self, states: u64);
 
     /// A value function is fitted.
     ///
@@ -119,12 +119,34 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Goes on from a training in `folder` where it was saved, with its seed and settings.
+    /// Goes on with the training in `folder`.
     ///
     /// # Errors
-    /// [`Error::Input`] when the folder holds none, or one of another scenario.
-    pub fn resume(scenario: &'a Scenario, folder: &Path) -> Result<Self> {
-        super::checkpoint::load_trainer(scenario, folder)
+    /// [`Error::Input`] when the folder holds none, or one of another scenario, seed or settings.
+    pub fn resume(
+        scenario: &'a Scenario,
+        config: &FittedValueConfig,
+        seed: u64,
+        folder: &Path,
+    ) -> Result<Self> {
+        let (trainer, scenario_hash) = super::checkpoint::load_trainer(scenario, folder)?;
+        let different = |what: String| {
+            Err(Error::input(
+                folder.display(),
+                format!("the training there is another one: {what}"),
+                "give the same scenario, seed and settings to go on, or start anew with --force",
+            ))
+        };
+        if scenario_hash != Some(scenario.hash()?) {
+            return different("it belongs to another scenario".to_owned());
+        }
+        if trainer.seed != seed {
+            return different(format!("seed {}, not {seed}", trainer.seed));
+        }
+        if trainer.config != *config {
+            return different(format!("{:?}, not {config:?}", trainer.config));
+        }
+        Ok(trainer)
     }
 
     /// Adds a fitted function.
@@ -134,9 +156,9 @@ impl<'a> Trainer<'a> {
         self.stages.push(record);
     }
 
-    /// Settings.
-    pub fn config(&self) -> &FittedValueConfig {
-        &self.config
+    /// States that the training takes in all.
+    pub fn steps(&self) -> u64 {
+        (1..=self.horizon()).map(|stage| self.states_of(stage) as u64).sum()
     }
 
     /// The master seed.
@@ -196,9 +218,10 @@ impl<'a> Trainer<'a> {
             let samples = self.collect(remaining, watch)?;
             let mut parameters = match self.parameters.last() {
                 Some(last) => last.clone(),
-                None => {
-                    Parameters::random(self.rows.len(), &mut streams.open("fitted-value/weights"))
-                }
+                None => Parameters::random(
+                    self.rows.options(),
+                    &mut streams.open("fitted-value/weights"),
+                ),
             };
             let residual =
                 fit(&mut parameters, &self.rows, &samples, &self.config, streams, remaining);
@@ -253,8 +276,8 @@ impl<'a> Trainer<'a> {
                 })
                 .collect::<Result<_>>()?;
             samples.extend(block.into_iter().flatten());
-            let sum = |stages| (1..=stages).map(|stage| self.states_of(stage)).sum::<usize>();
-            watch.collected(sum(remaining - 1) + samples.len().min(states), sum(horizon));
+            let earlier = (1..remaining).map(|stage| self.states_of(stage)).sum::<usize>();
+            watch.collected((earlier + samples.len().min(states)) as u64);
         }
         samples.truncate(states);
         Ok(samples)

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::agent::Head;
 use crate::agent::config::{PpoConfig, Schedule};
 use crate::agent::network::{Critic, NetworkConfig};
-use crate::agent::{AgentShape, Head};
 use crate::error::{Error, Result};
 
 /// Settings of TRPO: SB3-contrib's by name, with its defaults, and how rewards and observations come.
@@ -50,6 +50,10 @@ pub struct TrpoConfig {
     /// Parts that the environments, and the sums over a rollout, are divided into: as many threads
     /// can work. Sums depend on it (in the last bits), but not on the number of threads.
     pub parts: usize,
+    /// Evaluations during the training.
+    pub evaluations: u64,
+    /// Episodes of an evaluation; one where all are the same.
+    pub evaluation_episodes: usize,
 }
 
 impl Default for TrpoConfig {
@@ -74,6 +78,8 @@ impl Default for TrpoConfig {
             reward_baseline: false,
             normalise_observations: false,
             parts: 1,
+            evaluations: 20,
+            evaluation_episodes: 64,
         }
     }
 }
@@ -96,7 +102,7 @@ impl TrpoConfig {
 
     /// # Errors
     /// [`Error::Input`] naming the key, in the file `place`, that no training can use.
-    pub fn check(&self, network: &NetworkConfig, shape: &AgentShape, place: &str) -> Result<()> {
+    pub fn check(&self, network: &NetworkConfig, place: &str) -> Result<()> {
         let wrong = |key: &str, problem: String, remedy: &str| {
             Err(Error::input(format!("{place}: {key}"), problem, remedy))
         };
@@ -119,7 +125,7 @@ impl TrpoConfig {
                 return wrong(key, "0".to_owned(), "give at least 1");
             }
         }
-        if shape.inputs == 0 || self.n_envs.saturating_mul(self.n_steps) < 2 {
+        if self.n_envs.saturating_mul(self.n_steps) < 2 {
             let problem = format!("{} environments x {} steps", self.n_envs, self.n_steps);
             return wrong("n_steps", problem, "use rollouts of at least two steps");
         }
@@ -155,6 +161,8 @@ impl TrpoConfig {
             reward_baseline: self.reward_baseline,
             normalise_observations: self.normalise_observations,
             parts: self.parts,
+            evaluations: self.evaluations,
+            evaluation_episodes: self.evaluation_episodes,
             ..PpoConfig::default()
         }
     }
@@ -166,17 +174,16 @@ mod tests {
 
     #[test]
     fn what_cannot_be_used_is_named() {
-        let shape = AgentShape { inputs: 9, hints: 0, options: vec![2] };
         let message = |network: NetworkConfig, change: &dyn Fn(&mut TrpoConfig)| {
             let mut config = TrpoConfig::recipe();
             change(&mut config);
-            let error = config.check(&network, &shape, "a.toml").unwrap_err();
+            let error = config.check(&network, "a.toml").unwrap_err();
             assert_eq!(error.exit_code(), 2);
             error.to_string()
         };
         let plain = NetworkConfig::default;
-        TrpoConfig::recipe().check(&plain(), &shape, "a.toml").unwrap();
-        TrpoConfig::default().check(&plain(), &shape, "a.toml").unwrap();
+        TrpoConfig::recipe().check(&plain(), "a.toml").unwrap();
+        TrpoConfig::default().check(&plain(), "a.toml").unwrap();
         assert!(message(NetworkConfig::recurrent(8), &|_| ()).contains("network.lstm"));
         assert!(message(plain(), &|config| config.target_kl = 0.0).contains("target_kl"));
         assert!(message(plain(), &|config| config.cg_damping = f64::NAN).contains("cg_damping"));
