@@ -23,6 +23,7 @@ pub mod nn;
 pub mod number;
 pub mod policy;
 pub mod predictor;
+pub mod profiling;
 pub mod report;
 pub mod rng;
 pub mod run;

@@ -4,6 +4,7 @@ mod bench;
 mod completions;
 mod evaluate;
 mod interrupt;
+mod merge;
 mod oracle;
 mod output;
 mod plot;
@@ -13,6 +14,7 @@ mod predictor_folder;
 mod predictor_import;
 mod predictor_predict;
 mod predictor_train;
+mod profile;
 mod progress;
 mod replay;
 mod replay_env;
@@ -82,6 +84,8 @@ enum Verb {
     Simulate(simulate::Args),
     /// Compare policies over seeds: table, files and figures. Goes on where it was stopped.
     Evaluate(evaluate::Args),
+    /// Put the shards of an evaluation together.
+    Merge(merge::Args),
     /// Draw figures of results that are there.
     Plot(plot::Args),
     /// Search the settings of kpa-latency, kpa-resource and priced-greedy on training traffic.
@@ -95,6 +99,9 @@ enum Verb {
     /// Train predictors, judge forecasters on traces, import the original predictor and predict with it.
     #[command(subcommand)]
     Predictor(predictor::Verb),
+    /// Turn load-test results into a service's profile.
+    #[command(subcommand)]
+    Profile(profile::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -110,12 +117,14 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Trace(verb) => trace::run(verb, cli.common),
         Verb::Simulate(args) => simulate::run(&args, cli.common),
         Verb::Evaluate(args) => evaluate::run(&args, cli.common),
+        Verb::Merge(args) => merge::run(&args, cli.common),
         Verb::Plot(args) => plot::run(&args, cli.common),
         Verb::Tune(args) => tune::run(&args, cli.common),
         Verb::Bench(args) => bench::run(&args, cli.common),
         Verb::Completions(args) => completions::run(&args),
         Verb::Oracle(args) => oracle::run(&args, cli.common),
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
+        Verb::Profile(verb) => profile::run(&verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

@@ -20,5 +20,5 @@ pub mod table;
 
 pub use comparison::{Comparison, Difference, PolicyResult, RunResult, Statistic, VsReference};
 pub use export::{load_comparison, load_run, write_comparison, write_run};
-pub use figures::{draw_comparison, draw_forecast, draw_losses, draw_timeline};
+pub use figures::{draw_comparison, draw_forecast, draw_losses, draw_profile, draw_timeline};
 pub use forecast::{ForecastReport, Forecasts, ModelScores, TraceScores, write_forecasts};

@@ -15,6 +15,7 @@ mod reference;
 mod replay_kpa;
 mod scenario_cli;
 mod scenario_example;
+mod shards;
 mod sim_world;
 mod simulator_properties;
 mod simulator_rules;

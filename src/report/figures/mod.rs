@@ -11,6 +11,7 @@ mod forecast;
 mod keys;
 mod latency;
 mod losses;
+mod profile;
 mod style;
 mod timeline;
 mod timeline_data;
@@ -24,6 +25,7 @@ use super::forecast::{Forecasts, TraceScores};
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::predictor::train::TrainingState;
+use crate::profiling::FittedProfile;
 use crate::run::Run;
 use crate::scenario::Scenario;
 
@@ -75,7 +77,24 @@ pub fn draw_losses(
     write(&losses::draw(title, state, loss), dir, "losses")
 }
 
+/// Draws a fitted profile beside the file `beside`, under its name: `.svg` and `.png`. `slo_p95_ms` is
+/// drawn where it is known.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_profile(
+    profile: &FittedProfile,
+    slo_p95_ms: Option<f64>,
+    beside: &Path,
+) -> Result<Vec<PathBuf>> {
+    let name = beside.file_stem().unwrap_or_default().to_string_lossy();
+    let dir = beside.parent().unwrap_or(Path::new(""));
+    let title = format!("Latency of a pod: {name}");
+    write(&profile::draw(&title, profile, slo_p95_ms), dir, &file_name(&name))
+}
+
 fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
     let svg = dir.join(format!("{name}.svg"));
     let text = canvas.to_svg()?;
