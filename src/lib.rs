@@ -25,6 +25,7 @@ pub mod policy;
 pub mod predictor;
 pub mod profiling;
 pub mod report;
+pub mod reproduction;
 pub mod rng;
 pub mod run;
 pub mod scenario;

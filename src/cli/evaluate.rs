@@ -24,7 +24,7 @@ pub struct Args {
     /// Seeds: 0..10 is 0 to 9; lists 1,4,7; one number.
     #[arg(long, default_value = "0..10")]
     seeds: String,
-    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar, holt-winters or a predictor's folder.
+    /// What the controller expects on `knative`: persistence, perfect, noisy:CV, moving-average, seasonal, ar, holt-winters or a predictor's folder.
     #[arg(long, default_value = "persistence", value_name = "F")]
     forecaster: String,
     /// The policy that the others are compared with. Default: kpa-latency, or the first.

@@ -1,9 +1,9 @@
-//! `merge`: shards of `evaluate` put together.
+//! `merge`: shards of `evaluate` or `reproduce` put together.
 
 use std::path::PathBuf;
 
 use super::evaluate::show;
-use super::{Common, VERSION};
+use super::{Common, VERSION, reproduce};
 use crate::evaluation;
 use crate::report::Comparison;
 
@@ -22,6 +22,9 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+    if reproduce::is_reproduction(&args.shards[0]) {
+        return reproduce::merge(&args.shards, &args.out, args.force, common);
+    }
     let merged = evaluation::merge(&args.shards, &args.out, VERSION, args.force)?;
     for warning in merged.warnings.iter().chain(&evaluation::warnings(&merged.summaries)) {
         eprintln!("warning: {warning}");

@@ -19,6 +19,8 @@ mod progress;
 mod replay;
 mod replay_env;
 mod replay_kpa;
+mod report;
+mod reproduce;
 mod scenario;
 mod scenario_args;
 mod simulate;
@@ -84,10 +86,14 @@ enum Verb {
     Simulate(simulate::Args),
     /// Compare policies over seeds: table, files and figures. Goes on where it was stopped.
     Evaluate(evaluate::Args),
-    /// Put the shards of an evaluation together.
+    /// Put the shards of an evaluation or a reproduction together.
     Merge(merge::Args),
     /// Draw figures of results that are there.
     Plot(plot::Args),
+    /// Run the whole comparison and write its report. Goes on where it was stopped.
+    Reproduce(reproduce::Args),
+    /// Write results as one HTML page that needs nothing else.
+    Report(report::Args),
     /// Search the settings of kpa-latency, kpa-resource and priced-greedy on training traffic.
     Tune(tune::Args),
     /// Measure how fast the parts are on this machine.
@@ -119,6 +125,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Evaluate(args) => evaluate::run(&args, cli.common),
         Verb::Merge(args) => merge::run(&args, cli.common),
         Verb::Plot(args) => plot::run(&args, cli.common),
+        Verb::Reproduce(args) => reproduce::run(&args, cli.common),
+        Verb::Report(args) => report::run(&args, cli.common),
         Verb::Tune(args) => tune::run(&args, cli.common),
         Verb::Bench(args) => bench::run(&args, cli.common),
         Verb::Completions(args) => completions::run(&args),
@@ -129,12 +137,12 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
+        Err(error) => complain(&error),
     }
 }
 
 /// Prints an error and gives its exit code. A reader that closed our output is not an error.
-fn report(error: &anyhow::Error) -> ExitCode {
+fn complain(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::shard::{OPTIMUM, Shard};
+use super::shard::{OPTIMUM, Part, Shard};
 use super::{Cell, Cells, Folder, Plan};
 use crate::error::{Error, Result};
 use crate::policy::{Policy, paper};
@@ -21,6 +21,17 @@ pub struct Watch<'a> {
 }
 
 impl Plan {
+    /// The part of this evaluation that `shard` is.
+    pub fn part(&self, shard: Shard, reference: Option<&str>) -> Part {
+        Part {
+            shard,
+            policies: self.policies.iter().map(|policy| policy.name().to_owned()).collect(),
+            seeds: self.seeds.clone(),
+            reference: reference.map(str::to_owned),
+            optima: self.has_optima(),
+        }
+    }
+
     /// How many cells it has, the exact optima among them.
     pub fn cell_count(&self) -> usize {
         let optima = self.has_optima() && !self.has_optimum_policy();

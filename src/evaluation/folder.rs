@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::shard::Part;
 use crate::error::{Error, Result, read_input};
 use crate::files::write_atomically;
+use crate::report::html::sections::Origin;
 use crate::report::{export, write_run};
 use crate::run::{Run, Summary};
 use crate::scenario::Scenario;
@@ -364,6 +365,20 @@ impl Folder {
             }),
         )
     }
+}
+
+/// Where the results of the evaluation in `path` come from.
+///
+/// # Errors
+/// [`Error::Input`] when there is none.
+pub fn origin(path: &Path) -> Result<Origin> {
+    let manifest = Manifest::read(path)?;
+    Ok(Origin {
+        command: manifest.command,
+        version: manifest.version,
+        scenario: read_input(&path.join(SCENARIO))?,
+        scenario_hash: manifest.scenario_hash,
+    })
 }
 
 /// A policy's name with nothing in it that a folder's name cannot have.

@@ -14,7 +14,7 @@ mod shard;
 
 pub use cells::{Cell, Cells, Outcome, Plan};
 pub use compare::{Watch, compare, compute_shard, warnings};
-pub use folder::{Folder, Machine, safe_name};
+pub use folder::{Folder, Machine, origin, safe_name};
 pub use merge::{Merged, merge};
 pub use seeds::Seeds;
 pub use shard::{OPTIMUM, Part, Shard};

@@ -5,6 +5,7 @@
 //! - [`table`]: the same in a terminal.
 //! - [`export`]: CSV, Parquet and JSON, and reading them back.
 //! - [`figures`]: SVG and PNG.
+//! - [`html`]: one self-contained page.
 //! - [`forecast`], [`forecast_table`]: forecasters against each other over traces.
 
 pub mod comparison;
@@ -14,6 +15,7 @@ pub mod figures;
 mod fixtures;
 pub mod forecast;
 pub mod forecast_table;
+pub mod html;
 pub mod rows;
 pub mod stats;
 pub mod table;

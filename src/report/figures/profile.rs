@@ -2,10 +2,9 @@
 
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, fit, text_width};
-use super::keys::{Key, draw_keys};
+use super::keys::{Key, cross, draw_keys, ring};
 use super::style::{
-    BLACK, INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, WHITE, WIDTH, service_colour,
-    service_dashes,
+    BLACK, INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, WIDTH, service_colour, service_dashes,
 };
 use crate::profiling::FittedProfile;
 
@@ -29,16 +28,15 @@ pub fn draw(title: &str, profile: &FittedProfile, slo_p95_ms: Option<f64>) -> Ca
         profile.options.len()
     );
     canvas.text((LEFT, 43.0), note, TextLook::new(TEXT_SIZE, SOFT_INK, Align::Left));
-    let mut keys = vec![Key::Cross("measured"), Key::Line("fitted", service_colour(0), &[])];
+    let mut keys = vec![
+        Key::Cross("measured"),
+        Key::Line("fitted", service_colour(0), &[]),
+        Key::Ring("option chosen", service_colour(0)),
+    ];
     if slo_p95_ms.is_some() {
         keys.push(Key::Line("SLO", BLACK, &[]));
     }
     draw_keys(&mut canvas, &keys, LEFT, 66.0, WIDTH - LEFT - RIGHT);
-    let ring = LEFT + 190.0 + if slo_p95_ms.is_some() { 60.0 } else { 0.0 };
-    canvas.circle((ring, 66.0), 4.5, service_colour(0));
-    canvas.circle((ring, 66.0), 2.5, WHITE);
-    let look = TextLook::new(TEXT_SIZE, INK, Align::Left);
-    canvas.text((ring + 9.0, 66.0), "option chosen", look);
 
     let panel = panel(profile, slo_p95_ms);
     panel.draw_grid(&mut canvas);
@@ -58,12 +56,11 @@ pub fn draw(title: &str, profile: &FittedProfile, slo_p95_ms: Option<f64>) -> Ca
         canvas.line(&line, stroke);
         for point in profile.points.iter().filter(|point| point.cpu_m == curve.cpu_m) {
             let at = panel.at(point.users, point.p95_ms);
-            super::keys::cross(&mut canvas, at, colour);
+            cross(&mut canvas, at, colour);
         }
         for option in profile.options.iter().filter(|option| option.cpu_m == curve.cpu_m) {
             let at = panel.at(f64::from(option.concurrency), option.p95_ms);
-            canvas.circle(at, 5.0, colour);
-            canvas.circle(at, 3.0, WHITE);
+            ring(&mut canvas, at, colour);
         }
         let name = format!("{} CPU ± {:.0} %", cores(curve.cpu_m), curve.rms_error * 100.0);
         ends.push((line.last().map_or(panel.bottom, |point| point.1), name, colour));
