@@ -26,9 +26,11 @@ pub mod nn;
 pub mod number;
 pub mod policy;
 pub mod predictor;
+pub mod profiling;
 #[cfg(feature = "live")]
 pub mod rehearse;
 pub mod report;
+pub mod reproduction;
 pub mod rng;
 pub mod run;
 pub mod scenario;

@@ -1,14 +1,14 @@
 //! `evaluate`: policies x seeds on one scenario, compared.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::{Common, ScenarioArgs, VERSION, interrupt, print_json, print_line, progress, tuned};
 use crate::env::knative::EpisodeOptions;
 use crate::error::{Error, Result};
-use crate::evaluation::{Cells, Folder, Plan, Seeds};
-use crate::policy::{DEFAULT_POLICIES, Policy, Registry, paper};
+use crate::evaluation::{self, Folder, Part, Plan, Seeds, Shard, Watch};
+use crate::policy::tuning::Tuned;
+use crate::policy::{DEFAULT_POLICIES, Policy, Registry};
 use crate::predictor::ForecasterKind;
 use crate::report::{self, Comparison, table};
 use crate::scenario::{EnvironmentKind, Scenario};
@@ -24,7 +24,7 @@ pub struct Args {
     /// Seeds: 0..10 is 0 to 9; lists 1,4,7; one number.
     #[arg(long, default_value = "0..10")]
     seeds: String,
-    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar, holt-winters or a predictor's folder.
+    /// What the controller expects on `knative`: persistence, perfect, noisy:CV, moving-average, seasonal, ar, holt-winters or a predictor's folder.
     #[arg(long, default_value = "persistence", value_name = "F")]
     forecaster: String,
     /// The policy that the others are compared with. Default: kpa-latency, or the first.
@@ -36,6 +36,10 @@ pub struct Args {
     /// Remove an older evaluation in the folder first.
     #[arg(long)]
     force: bool,
+    /// Compute one part of the cells only, for another machine to take the others: I/N with 0 <= I < N.
+    /// `merge` puts the parts together.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Record the `ticks` table of every run (large).
     #[arg(long)]
     ticks: bool,
@@ -48,23 +52,15 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let out = args
         .out
         .clone()
-        .unwrap_or_else(|| PathBuf::from("runs").join(format!("evaluate-{}", scenario.name())));
+        .unwrap_or_else(|| PathBuf::from("runs").join(default_folder(&scenario, args.shard)));
     let lists = if args.policies.is_empty() {
         vec![DEFAULT_POLICIES.join(",")]
     } else {
         args.policies.clone()
     };
-    // Policies that need no search are checked before a folder is made.
-    let early = || Err(Error::Failed(String::new()));
-    check_names(&Registry::new(&scenario, &early)?, &lists)?;
-
-    let command = command_line(&forecaster, args.ticks);
-    let folder = Folder::open(&out, &command, &scenario, VERSION, args.force)?;
-    let settings = || tuned::settings(&scenario, Some(out.clone()), common);
-    let policies = Registry::new(&scenario, &settings)?.policies(&lists)?;
-    if let Some(reference) = &args.reference
-        && !policies.iter().any(|policy| policy.name() == reference)
-    {
+    // Named and checked before a folder is made and a search begins.
+    let names = names(&scenario, &lists)?;
+    if let Some(reference) = args.reference.as_ref().filter(|name| !names.contains(name)) {
         return Err(Error::input(
             format!("--reference {reference}"),
             "not among the policies",
@@ -72,101 +68,94 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         )
         .into());
     }
+    let command = command_line(&forecaster, args.ticks);
+    let part = args.shard.map(|shard| Part {
+        shard,
+        policies: names,
+        seeds: seeds.0.clone(),
+        reference: args.reference.clone(),
+        optima: scenario.environment() == EnvironmentKind::Paper,
+    });
+    let folder = Folder::open_part(&out, &command, &scenario, VERSION, args.force, part.clone())?;
+    let settings = || tuned::settings(&scenario, Some(out.clone()), common);
+    let policies = Registry::new(&scenario, &settings)?.policies(&lists)?;
+    let options =
+        EpisodeOptions { foresight: forecaster.for_scenario(&scenario)?, ticks: args.ticks };
+    let plan = Plan { scenario, policies, seeds: seeds.0, options };
 
-    let foresight = forecaster.for_scenario(&scenario)?;
-    let options = EpisodeOptions { foresight, ticks: args.ticks };
     interrupt::catch();
-    let plan = Plan { scenario: Arc::clone(&scenario), policies, seeds: seeds.0, options };
-    let comparison = compare(&plan, &folder, args.reference.as_deref(), common)?;
-    report::write_comparison(&comparison, folder.path())?;
-    let figures = report::draw_comparison(&comparison, &folder.path().join("figures"))?;
+    let cells = part.as_ref().map_or_else(|| plan.cell_count(), Part::own_cell_count);
+    let bar = progress::bar(common, cells as u64, "runs");
+    let watch = Watch { stop: &interrupt::interrupted, done: &|| bar.inc(1) };
+    let Some(part) = part else {
+        let compared = evaluation::compare(&plan, &folder, args.reference.as_deref(), watch);
+        bar.finish_and_clear();
+        let (comparison, warnings) = compared?;
+        warn(&warnings);
+        return show(&comparison, &folder, common);
+    };
+    let warnings = evaluation::compute_shard(&plan, &folder, part.shard, watch);
+    bar.finish_and_clear();
+    warn(&warnings?);
     if common.json {
-        return print_json(&comparison);
+        return print_json(&serde_json::json!({
+            "scenario": plan.scenario.name(), "shard": part.shard, "cells": cells, "out": out,
+        }));
     }
-    let text = table::render(&comparison, table::TableStyle::of_stdout());
+    print_line(format!("shard    {}: {cells} of {} cells", part.shard, plan.cell_count()))?;
+    print_line(format!("results  {}", out.display()))?;
+    print_line("`quotascale merge` of all shards makes the comparison")
+}
+
+/// The names of the policies. What a search would find does not change them.
+fn names(scenario: &Scenario, lists: &[String]) -> Result<Vec<String>> {
+    let any = || {
+        let options = vec![0; scenario.profiles.len()];
+        Ok(Tuned {
+            scenario: scenario.name().to_owned(),
+            kpa_latency: options.clone(),
+            kpa_resource: options,
+            price: 0.0,
+        })
+    };
+    let policies = Registry::new(scenario, &any)?.policies(lists)?;
+    Ok(policies.iter().map(|policy| policy.name().to_owned()).collect())
+}
+
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// Writes the tables and figures of a comparison into its folder and prints it.
+pub(super) fn show(comparison: &Comparison, folder: &Folder, common: Common) -> anyhow::Result<()> {
+    report::write_comparison(comparison, folder.path())?;
+    let figures = report::draw_comparison(comparison, &folder.path().join("figures"))?;
+    if common.json {
+        return print_json(comparison);
+    }
+    let text = table::render(comparison, table::TableStyle::of_stdout());
     print_line(text.trim_end())?;
-    print_line(format!("\nresults  {}", out.display()))?;
+    print_line(format!("\nresults  {}", folder.path().display()))?;
     for figure in figures {
         print_line(format!("figure   {}", figure.display()))?;
     }
     Ok(())
 }
 
+/// The name of the folder of the results where none is given.
+fn default_folder(scenario: &Scenario, shard: Option<Shard>) -> String {
+    match shard {
+        None => format!("evaluate-{}", scenario.name()),
+        Some(shard) => format!("evaluate-{}-shard-{}", scenario.name(), shard.file_name()),
+    }
+}
+
 /// What cells depend on beside scenario, policy and seed.
 fn command_line(forecaster: &ForecasterKind, ticks: bool) -> String {
     let ticks = if ticks { " --ticks" } else { "" };
     format!("evaluate --forecaster {forecaster}{ticks}")
-}
-
-/// Fails for a policy that does not exist; one that has to be tuned first passes.
-fn check_names(registry: &Registry<'_>, lists: &[String]) -> Result<()> {
-    match registry.policies(lists) {
-        Err(error @ Error::Input { .. }) => Err(error),
-        _ => Ok(()),
-    }
-}
-
-fn compare(
-    plan: &Plan,
-    folder: &Folder,
-    reference: Option<&str>,
-    common: Common,
-) -> anyhow::Result<Comparison> {
-    let cells = (plan.policies.len() * plan.seeds.len()) as u64;
-    let bar = progress::bar(common, cells, "runs");
-    let outcome = Cells::new(plan, Some(folder))?.run(&interrupt::interrupted, &|| bar.inc(1));
-    bar.finish_and_clear();
-    let outcome = outcome?;
-    for warning in warnings(&outcome.summaries) {
-        eprintln!("warning: {warning}");
-    }
-    let optima = optima(plan, folder, common)?;
-    Ok(Comparison::new(&outcome.summaries, optima.as_ref(), reference)?)
-}
-
-/// The exact optimum of each seed on `paper`, as a cell of its own; `None` elsewhere and where it is
-/// out of reach.
-fn optima(
-    plan: &Plan,
-    folder: &Folder,
-    common: Common,
-) -> anyhow::Result<Option<BTreeMap<u64, f64>>> {
-    if plan.scenario.environment() != EnvironmentKind::Paper {
-        return Ok(None);
-    }
-    let oracle =
-        Plan { policies: vec![Arc::new(paper::Oracle) as Arc<dyn Policy>], ..plan.clone() };
-    let bar = progress::bar(common, oracle.seeds.len() as u64, "exact optima");
-    let outcome = Cells::new(&oracle, Some(folder))?.run(&interrupt::interrupted, &|| bar.inc(1));
-    bar.finish_and_clear();
-    match outcome {
-        Ok(outcome) => Ok(Some(
-            outcome.summaries.iter().map(|summary| (summary.seed, summary.reward)).collect(),
-        )),
-        Err(Error::Input { problem, .. }) => {
-            eprintln!("warning: no share of the optimum: {problem}");
-            Ok(None)
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// Each warning once, with how many runs gave it.
-fn warnings(summaries: &[crate::run::Summary]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for summary in summaries {
-        for warning in &summary.warnings {
-            lines.push(format!("{} seed {}: {warning}", summary.policy, summary.seed));
-        }
-    }
-    /// More than this many lines hide the table.
-    const SHOWN: usize = 5;
-    let more = lines.len().saturating_sub(SHOWN);
-    lines.truncate(SHOWN);
-    if more > 0 {
-        lines.push(format!("{more} more warnings stand in the summaries of the runs"));
-    }
-    lines
 }
 
 /// The policy of a name for one scenario, its settings kept in `out`.

@@ -13,6 +13,7 @@ mod import;
 mod interrupt;
 #[cfg(feature = "live")]
 mod live;
+mod merge;
 mod oracle;
 mod output;
 mod plot;
@@ -22,6 +23,7 @@ mod predictor_folder;
 mod predictor_import;
 mod predictor_predict;
 mod predictor_train;
+mod profile;
 mod progress;
 #[cfg(feature = "live")]
 mod rehearse;
@@ -30,6 +32,8 @@ mod replay;
 mod replay_controller;
 mod replay_env;
 mod replay_kpa;
+mod report;
+mod reproduce;
 mod scenario;
 mod scenario_args;
 mod simulate;
@@ -99,8 +103,14 @@ enum Verb {
     Simulate(simulate::Args),
     /// Compare policies over seeds: table, files and figures. Goes on where it was stopped.
     Evaluate(evaluate::Args),
+    /// Put the shards of an evaluation or a reproduction together.
+    Merge(merge::Args),
     /// Draw figures of results that are there.
     Plot(plot::Args),
+    /// Run the whole comparison and write its report. Goes on where it was stopped.
+    Reproduce(reproduce::Args),
+    /// Write results as one HTML page that needs nothing else.
+    Report(report::Args),
     /// Search the settings of kpa-latency, kpa-resource and priced-greedy on training traffic.
     Tune(tune::Args),
     /// Measure how fast the parts are on this machine.
@@ -122,6 +132,9 @@ enum Verb {
     /// Serve the simulated cluster to Prometheus and carry out what `live` decides, as a trial before the real one.
     #[cfg(feature = "live")]
     Rehearse(rehearse::Args),
+    /// Turn load-test results into a service's profile.
+    #[command(subcommand)]
+    Profile(profile::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -147,7 +160,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Trace(verb) => trace::run(verb, cli.common),
         Verb::Simulate(args) => simulate::run(&args, cli.common),
         Verb::Evaluate(args) => evaluate::run(&args, cli.common),
+        Verb::Merge(args) => merge::run(&args, cli.common),
         Verb::Plot(args) => plot::run(&args, cli.common),
+        Verb::Reproduce(args) => reproduce::run(&args, cli.common),
+        Verb::Report(args) => report::run(&args, cli.common),
         Verb::Tune(args) => tune::run(&args, cli.common),
         Verb::Bench(args) => bench::run(&args, cli.common),
         Verb::Completions(args) => completions::run(&args),
@@ -158,6 +174,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Import(verb) => import::run(verb, cli.common),
         #[cfg(feature = "live")]
         Verb::Rehearse(args) => rehearse::run(&args, cli.common),
+        Verb::Profile(verb) => profile::run(&verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
         #[cfg(feature = "live")]
         Verb::Live(args) => match live::run(&args, cli.common) {
@@ -171,12 +188,12 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => report(&error),
+        Err(error) => complain(&error),
     }
 }
 
 /// Prints an error and gives its exit code. A reader that closed our output is not an error.
-fn report(error: &anyhow::Error) -> ExitCode {
+fn complain(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error.chain().any(|cause| {
         cause
             .downcast_ref::<std::io::Error>()

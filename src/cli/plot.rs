@@ -52,7 +52,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
 }
 
 /// The scenario of a run folder: two folders up, as `simulate` and `evaluate` lay it.
-fn scenario_of(run: &Path) -> Result<Scenario> {
+pub(super) fn scenario_of(run: &Path) -> Result<Scenario> {
     let absolute = std::path::absolute(run).map_err(|source| Error::io("find", run, source))?;
     let file = absolute
         .ancestors()
@@ -70,7 +70,7 @@ fn scenario_of(run: &Path) -> Result<Scenario> {
 }
 
 /// A run without its ticks is computed once more, which takes milliseconds and gives the same.
-fn with_ticks(run: Run, scenario: &Scenario, common: Common) -> anyhow::Result<Run> {
+pub(super) fn with_ticks(run: Run, scenario: &Scenario, common: Common) -> anyhow::Result<Run> {
     if !run.ticks.is_empty() || scenario.environment() == EnvironmentKind::Paper {
         return Ok(run);
     }

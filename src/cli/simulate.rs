@@ -26,7 +26,7 @@ pub struct Args {
     /// Master seed of everything random.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// What the controller expects on `knative`: persistence, perfect, moving-average, seasonal, ar, holt-winters or a predictor's folder.
+    /// What the controller expects on `knative`: persistence, perfect, noisy:CV, moving-average, seasonal, ar, holt-winters or a predictor's folder.
     #[arg(long, default_value = "persistence", value_name = "F")]
     forecaster: String,
     /// Folder of the results; default runs/simulate-SCENARIO.

@@ -112,9 +112,9 @@ impl ForecastConfig {
                 "on environment \"paper\" the users to be served are known",
                 "leave it out",
             )),
-            Foresight::Perfect => Err(Error::input(
+            Foresight::Perfect | Foresight::NoisyPerfect(_) => Err(Error::input(
                 "forecast.noise",
-                "\"perfect\" makes no errors to draw",
+                format!("\"{kind}\" makes no errors of its own to draw"),
                 "name another forecaster, or leave `noise` out",
             )),
             Foresight::Forecaster(forecaster) => {

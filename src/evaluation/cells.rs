@@ -87,25 +87,40 @@ impl<'a> Cells<'a> {
         }
     }
 
-    /// Computes and writes the cells that are not there yet. `stop` is asked before each, `done` told
-    /// after each (also of those that were there).
+    /// All cells: policies in the plan's order, seeds rising.
+    pub fn all(&self) -> Vec<Cell> {
+        let policies = self.plan.policies.iter();
+        policies
+            .flat_map(|policy| {
+                self.plan.seeds.iter().map(|&seed| Cell { policy: Arc::clone(policy), seed })
+            })
+            .collect()
+    }
+
+    /// As [`Self::run_some`], for all cells.
     ///
     /// # Errors
-    /// The first error of any cell; [`Error::Interrupted`] when `stop` said so. What was finished by
-    /// then is kept.
+    /// As [`Self::run_some`].
     pub fn run(
         &self,
         stop: &(dyn Fn() -> bool + Sync),
         done: &(dyn Fn() + Sync),
     ) -> Result<Outcome> {
-        let cells: Vec<Cell> = self
-            .plan
-            .policies
-            .iter()
-            .flat_map(|policy| {
-                self.plan.seeds.iter().map(|&seed| Cell { policy: Arc::clone(policy), seed })
-            })
-            .collect();
+        self.run_some(&self.all(), stop, done)
+    }
+
+    /// Computes and writes those of `cells` that are not there yet. `stop` is asked before each, `done` told
+    /// after each (also of those that were there).
+    ///
+    /// # Errors
+    /// The first error of any cell; [`Error::Interrupted`] when `stop` said so. What was finished by
+    /// then is kept.
+    pub fn run_some(
+        &self,
+        cells: &[Cell],
+        stop: &(dyn Fn() -> bool + Sync),
+        done: &(dyn Fn() + Sync),
+    ) -> Result<Outcome> {
         let seconds = Mutex::new(BTreeMap::new());
         let results: Vec<Result<Summary>> = cells
             .par_iter()

@@ -6,24 +6,84 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::shard::Part;
 use crate::error::{Error, Result, read_input};
 use crate::files::write_atomically;
+use crate::report::html::sections::Origin;
 use crate::report::{export, write_run};
 use crate::run::{Run, Summary};
 use crate::scenario::Scenario;
 
 /// Says what a folder belongs to.
 const MANIFEST: &str = "manifest.json";
+/// The resolved scenario.
+pub(super) const SCENARIO: &str = "scenario.toml";
+/// Wall times.
+pub(super) const TIMING: &str = "timing.json";
+/// Settings of policies that were searched for.
+pub(super) const TUNED: &str = "tuned.json";
+/// Of a cell: the machine that computed it.
+pub(super) const MACHINE: &str = "machine.json";
+/// In a shard: that the exact optimum of one of its seeds is out of reach.
+pub(super) const UNREACHED: &str = "optimum-out-of-reach.txt";
 /// Beginning of the names of cells that are not complete.
 const UNFINISHED: &str = ".unfinished-";
 
 /// What has to agree for a folder to be gone on with.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Manifest {
-    command: String,
-    scenario: String,
-    scenario_hash: String,
-    version: String,
+pub(super) struct Manifest {
+    pub(super) command: String,
+    pub(super) scenario: String,
+    pub(super) scenario_hash: String,
+    pub(super) version: String,
+    /// The part of the evaluation that a shard is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) part: Option<Part>,
+}
+
+impl Manifest {
+    /// Of the evaluation in `path`.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let file = path.join(MANIFEST);
+        if !file.exists() {
+            return Err(Error::input(
+                path.display(),
+                "no evaluation: there is no manifest.json",
+                "name a folder that `evaluate` wrote",
+            ));
+        }
+        serde_json::from_str(&read_input(&file)?).map_err(|error| {
+            Error::input(file.display(), error, "name another folder, or start anew with --force")
+        })
+    }
+
+    /// What of this keeps it from being `wanted`.
+    pub(super) fn difference(&self, wanted: &Self) -> Option<String> {
+        let shard = |manifest: &Self| match &manifest.part {
+            Some(part) => format!("shard {}", part.shard),
+            None => "a whole evaluation".to_owned(),
+        };
+        if self.command != wanted.command {
+            Some(format!("it holds `{}`, this is `{}`", self.command, wanted.command))
+        } else if self.scenario_hash != wanted.scenario_hash {
+            let short = |hash: &str| hash.get(..12).unwrap_or(hash).to_owned();
+            Some(format!(
+                "it holds scenario {} ({}), this is {} ({})",
+                self.scenario,
+                short(&self.scenario_hash),
+                wanted.scenario,
+                short(&wanted.scenario_hash)
+            ))
+        } else if self.version != wanted.version {
+            Some(format!("it was made by version {}, this is {}", self.version, wanted.version))
+        } else if shard(self) != shard(wanted) {
+            Some(format!("it holds {}, this is {}", shard(self), shard(wanted)))
+        } else if self != wanted {
+            Some("it holds a shard of other policies, seeds or reference".to_owned())
+        } else {
+            None
+        }
+    }
 }
 
 /// The machine that a cell was computed on: bits are promised on one CPU type only.
@@ -69,13 +129,39 @@ impl Folder {
         version: &str,
         force: bool,
     ) -> Result<Self> {
+        Self::open_part(path, command, scenario, version, force, None)
+    }
+
+    /// As [`Self::open`], for one part of an evaluation.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_part(
+        path: &Path,
+        command: &str,
+        scenario: &Scenario,
+        version: &str,
+        force: bool,
+        part: Option<Part>,
+    ) -> Result<Self> {
         let manifest = Manifest {
             command: command.to_owned(),
             scenario: scenario.name().to_owned(),
             scenario_hash: scenario.hash()?,
             version: version.to_owned(),
+            part,
         };
-        let folder = Self { path: path.to_owned() };
+        Self::claim(path, &manifest, &scenario.to_toml(), force)
+    }
+
+    /// Makes the folder of `manifest`, or goes on with it.
+    pub(super) fn claim(
+        path: &Path,
+        manifest: &Manifest,
+        scenario: &str,
+        force: bool,
+    ) -> Result<Self> {
+        let folder = Self::at(path);
         let unusable = |source: std::io::Error| {
             Error::input(
                 path.display(),
@@ -84,22 +170,20 @@ impl Folder {
             )
         };
         fs::create_dir_all(path).map_err(unusable)?;
-        let file = path.join(MANIFEST);
-        if file.exists() {
-            let found: Result<Manifest> =
-                serde_json::from_str(&read_input(&file)?).map_err(|error| {
-                    Error::input(
-                        file.display(),
-                        error,
-                        "name another folder with --out, or start anew with --force",
-                    )
-                });
-            match found {
-                Ok(found) if found == manifest && !force => {
+        if path.join(MANIFEST).exists() {
+            let difference = Manifest::read(path).map(|found| found.difference(manifest));
+            match difference {
+                Ok(None) if !force => {
                     folder.remove_unfinished()?;
                     return Ok(folder);
                 }
-                Ok(found) if !force => return Err(differs(path, &found, &manifest)),
+                Ok(Some(difference)) if !force => {
+                    return Err(Error::input(
+                        path.display(),
+                        difference,
+                        "name another folder with --out, or start anew with --force",
+                    ));
+                }
                 Err(error) if !force => return Err(error),
                 _ => folder.remove_results()?,
             }
@@ -110,11 +194,14 @@ impl Folder {
                 "name another with --out",
             ));
         }
-        write_json(&file, &manifest)?;
-        write_atomically(&path.join("scenario.toml"), |writer| {
-            writer.write_all(scenario.to_toml().as_bytes())
-        })?;
+        write_json(&path.join(MANIFEST), manifest)?;
+        write_atomically(&path.join(SCENARIO), |writer| writer.write_all(scenario.as_bytes()))?;
         Ok(folder)
+    }
+
+    /// The folder at `path`, whatever is in it.
+    pub(super) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
     }
 
     /// The folder's path.
@@ -127,13 +214,18 @@ impl Folder {
         self.path.join(safe_name(policy)).join(seed.to_string())
     }
 
+    /// Whether a cell is there.
+    pub fn has_cell(&self, policy: &str, seed: u64) -> bool {
+        self.cell(policy, seed).join(export::SUMMARY_FILE).exists()
+    }
+
     /// The summary of a cell that is there.
     ///
     /// # Errors
     /// [`Error::Input`] when its files are damaged.
     pub fn summary(&self, policy: &str, seed: u64) -> Result<Option<Summary>> {
         let cell = self.cell(policy, seed);
-        if !cell.join(export::SUMMARY_FILE).exists() {
+        if !self.has_cell(policy, seed) {
             return Ok(None);
         }
         let summary = export::load_summary(&cell)?;
@@ -152,15 +244,44 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_cell(&self, run: &Run, machine: &Machine) -> Result<PathBuf> {
-        let cell = self.cell(&run.summary.policy, run.summary.seed);
+        self.place_cell(&run.summary.policy, run.summary.seed, |unfinished| {
+            write_run(run, unfinished)?;
+            write_json(&unfinished.join(MACHINE), machine)
+        })
+    }
+
+    /// Copies a cell of another folder, unless it is there.
+    pub(super) fn copy_cell(&self, from: &Self, policy: &str, seed: u64) -> Result<()> {
+        if self.has_cell(policy, seed) {
+            return Ok(());
+        }
+        let source = from.cell(policy, seed);
+        self.place_cell(policy, seed, |unfinished| {
+            let entries =
+                fs::read_dir(&source).map_err(|error| Error::io("read", &source, error))?;
+            for entry in entries.flatten() {
+                let to = unfinished.join(entry.file_name());
+                fs::copy(entry.path(), &to).map_err(|error| Error::io("write", &to, error))?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
+    /// Fills a folder of a temporary name and renames it to the cell's.
+    fn place_cell(
+        &self,
+        policy: &str,
+        seed: u64,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<PathBuf> {
+        let cell = self.cell(policy, seed);
         let parent = cell.parent().unwrap_or(&self.path).to_owned();
         fs::create_dir_all(&parent).map_err(|source| Error::io("make", &parent, source))?;
-        let unfinished =
-            parent.join(format!("{UNFINISHED}{}-{}", run.summary.seed, std::process::id()));
+        let unfinished = parent.join(format!("{UNFINISHED}{seed}-{}", std::process::id()));
         let written = fs::create_dir_all(&unfinished)
             .map_err(|source| Error::io("make", &unfinished, source))
-            .and_then(|()| write_run(run, &unfinished))
-            .and_then(|()| write_json(&unfinished.join("machine.json"), machine))
+            .and_then(|()| fill(&unfinished))
             .and_then(|()| {
                 fs::rename(&unfinished, &cell)
                     .map_err(|source| Error::io("rename to", &cell, source))
@@ -171,6 +292,14 @@ impl Folder {
             return Err(error);
         }
         Ok(cell)
+    }
+
+    /// Records in a shard that an exact optimum is out of reach, and why.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_unreached(&self, problem: &str) -> Result<()> {
+        write_atomically(&self.path.join(UNREACHED), |writer| writeln!(writer, "{problem}"))
     }
 
     /// Cells that an earlier process left incomplete.
@@ -206,7 +335,7 @@ impl Folder {
             }
         }
         for name in
-            ["comparison.csv", "comparison.parquet", "comparison.json", "timing.json", "tuned.json"]
+            ["comparison.csv", "comparison.parquet", "comparison.json", TIMING, TUNED, UNREACHED]
         {
             let file = self.path.join(name);
             if file.exists() {
@@ -222,7 +351,7 @@ impl Folder {
     /// # Errors
     /// [`Error::Io`].
     pub fn write_timing(&self, seconds: &BTreeMap<String, f64>, threads: usize) -> Result<()> {
-        let file = self.path.join("timing.json");
+        let file = self.path.join(TIMING);
         let mut cells: BTreeMap<String, f64> = fs::read_to_string(&file)
             .ok()
             .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
@@ -238,25 +367,18 @@ impl Folder {
     }
 }
 
-fn differs(path: &Path, found: &Manifest, wanted: &Manifest) -> Error {
-    let difference = if found.command != wanted.command {
-        format!("it holds `{}`, this is `{}`", found.command, wanted.command)
-    } else if found.scenario_hash != wanted.scenario_hash {
-        format!(
-            "it holds scenario {} ({}), this is {} ({})",
-            found.scenario,
-            found.scenario_hash.get(..12).unwrap_or(&found.scenario_hash),
-            wanted.scenario,
-            &wanted.scenario_hash[..12]
-        )
-    } else {
-        format!("it was made by version {}, this is {}", found.version, wanted.version)
-    };
-    Error::input(
-        path.display(),
-        difference,
-        "name another folder with --out, or start anew with --force",
-    )
+/// Where the results of the evaluation in `path` come from.
+///
+/// # Errors
+/// [`Error::Input`] when there is none.
+pub fn origin(path: &Path) -> Result<Origin> {
+    let manifest = Manifest::read(path)?;
+    Ok(Origin {
+        command: manifest.command,
+        version: manifest.version,
+        scenario: read_input(&path.join(SCENARIO))?,
+        scenario_hash: manifest.scenario_hash,
+    })
 }
 
 /// A policy's name with nothing in it that a folder's name cannot have.

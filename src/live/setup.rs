@@ -148,9 +148,9 @@ pub fn make_controller(
     let kind: ForecasterKind = forecaster.parse()?;
     match kind.for_scenario(scenario)? {
         Foresight::Forecaster(forecaster) => Ok(Controller::new(scenario, policy, forecaster)),
-        Foresight::Perfect => Err(Error::input(
+        Foresight::Perfect | Foresight::NoisyPerfect(_) => Err(Error::input(
             place,
-            "`perfect` knows the traffic to come, which nobody does",
+            format!("`{kind}` knows the traffic to come, which nobody does"),
             "use persistence, moving-average, seasonal, ar, holt-winters or a predictor's folder",
         )),
     }

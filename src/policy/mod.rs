@@ -1,4 +1,66 @@
 //! Policies: from a [`Snapshot`] and a forecast to a [`Decision`].
+//!
+//! # A policy of your own
+//! It gives every service the option with the most CPU, and pods for the users expected:
+//! ```
+//! use std::sync::Arc;
+//!
+//! use quotascale::env::knative::EpisodeOptions;
+//! use quotascale::evaluation::{Cells, Plan};
+//! use quotascale::policy::{Episode, Hybrid, Policy, PolicyState};
+//! use quotascale::report::Comparison;
+//! use quotascale::scenario::{PodRule, Profile, Scenario};
+//! use quotascale::snapshot::{Decision, Snapshot};
+//!
+//! struct Largest {
+//!     profiles: Vec<Profile>,
+//!     rule: PodRule,
+//! }
+//!
+//! impl Policy for Largest {
+//!     fn name(&self) -> &str {
+//!         "largest"
+//!     }
+//!
+//!     fn start(&self, _: &Episode<'_>) -> quotascale::Result<PolicyState> {
+//!         Ok(PolicyState::None)
+//!     }
+//!
+//!     fn decide(
+//!         &self,
+//!         _: &Snapshot,
+//!         forecast: &[f64],
+//!         _: &mut PolicyState,
+//!     ) -> quotascale::Result<Decision> {
+//!         let services = self.profiles.iter().zip(forecast).map(|(profile, &users)| {
+//!             let (index, option) = profile
+//!                 .options
+//!                 .iter()
+//!                 .enumerate()
+//!                 .max_by_key(|(_, option)| (option.cpu.0, option.concurrency))?;
+//!             Some(profile.decision(index as u32, self.rule.pods(users, option.concurrency)))
+//!         });
+//!         Ok(Decision { services: services.collect(), reason: "the most CPU".to_owned() })
+//!     }
+//! }
+//!
+//! let scenario = Arc::new(Scenario::load("paper-knative", &[])?);
+//! let rule = scenario.pod_rule();
+//! let slo: Vec<f64> = scenario.spec.service.iter().map(|service| service.slo_p95_ms).collect();
+//! let plan = Plan {
+//!     policies: vec![
+//!         Arc::new(Largest { profiles: scenario.profiles.clone(), rule }),
+//!         Arc::new(Hybrid::new(&scenario.profiles, &slo, rule.utilization)),
+//!     ],
+//!     seeds: vec![0, 1],
+//!     options: EpisodeOptions::default(),
+//!     scenario,
+//! };
+//! let outcome = Cells::new(&plan, None)?.run(&|| false, &|| {})?;
+//! let comparison = Comparison::new(&outcome.summaries, None, Some("hybrid"))?;
+//! assert_eq!(comparison.policies[0].name, "largest");
+//! # Ok::<(), quotascale::Error>(())
+//! ```
 
 mod external;
 mod fixed;

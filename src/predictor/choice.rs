@@ -24,12 +24,16 @@ pub enum ForecasterKind {
     Baseline(Baseline),
     /// Knows the users at the end of the next stage's ramp: the value of a forecast, not a forecaster.
     Perfect,
+    /// As [`Self::Perfect`], each value times a log-normal factor of mean 1 and this coefficient of
+    /// variation: how much a policy depends on its forecast.
+    NoisyPerfect(f64),
     /// A predictor in a folder.
     Folder(PathBuf, TrainedPredictor),
 }
 
 impl ForecasterKind {
     const PERFECT: &'static str = "perfect";
+    const NOISY: &'static str = "noisy:";
 
     /// What an episode of `scenario` uses: fitted on its training traffic, where the forecaster has
     /// something to fit. On `paper` nothing is forecast.
@@ -39,6 +43,7 @@ impl ForecasterKind {
     pub fn for_scenario(&self, scenario: &Scenario) -> Result<Foresight> {
         match self {
             Self::Perfect => Ok(Foresight::Perfect),
+            Self::NoisyPerfect(cv) => Ok(Foresight::NoisyPerfect(*cv)),
             _ if scenario.environment() == EnvironmentKind::Paper => Ok(Foresight::default()),
             Self::Folder(_, predictor) => {
                 let names = scenario.spec.service.iter().map(|service| service.name.as_str());
@@ -62,6 +67,7 @@ impl fmt::Display for ForecasterKind {
         match self {
             Self::Baseline(baseline) => baseline.fmt(f),
             Self::Perfect => f.write_str(Self::PERFECT),
+            Self::NoisyPerfect(cv) => write!(f, "{}{cv}", Self::NOISY),
             // With its contents: another predictor may come to lie in the folder.
             Self::Folder(path, predictor) => {
                 let short = predictor.sha256.get(..16).unwrap_or_default();
@@ -77,6 +83,16 @@ impl FromStr for ForecasterKind {
     fn from_str(text: &str) -> Result<Self> {
         if text == Self::PERFECT {
             return Ok(Self::Perfect);
+        }
+        if let Some(number) = text.strip_prefix(Self::NOISY) {
+            return match number.parse::<f64>() {
+                Ok(cv) if cv.is_finite() && cv >= 0.0 => Ok(Self::NoisyPerfect(cv)),
+                _ => Err(Error::input(
+                    format!("--forecaster {text}"),
+                    "no coefficient of variation",
+                    "write noisy:0.3 for the true users times a random factor that varies by 30 %",
+                )),
+            };
         }
         if let Ok(baseline) = text.parse() {
             return Ok(Self::Baseline(baseline));
@@ -105,6 +121,8 @@ impl FromStr for ForecasterKind {
 pub enum Foresight {
     /// The users at the end of the next stage's ramp, from the traffic itself.
     Perfect,
+    /// The same times a random factor of mean 1 and this coefficient of variation.
+    NoisyPerfect(f64),
     /// What a forecaster makes of the users seen.
     Forecaster(Arc<dyn Forecaster>),
 }
@@ -119,6 +137,7 @@ impl fmt::Debug for Foresight {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Perfect => ForecasterKind::PERFECT,
+            Self::NoisyPerfect(_) => ForecasterKind::NOISY,
             Self::Forecaster(forecaster) => forecaster.name(),
         })
     }
@@ -171,6 +190,10 @@ mod tests {
     fn names_parse_print_and_are_corrected() {
         for name in [&Baseline::NAMES[..], &["perfect"]].concat() {
             assert_eq!(name.parse::<ForecasterKind>().unwrap().to_string(), name);
+        }
+        assert_eq!("noisy:0.3".parse::<ForecasterKind>().unwrap().to_string(), "noisy:0.3");
+        for text in ["noisy:", "noisy:-1", "noisy:x", "noisy:inf"] {
+            assert_eq!(text.parse::<ForecasterKind>().err().unwrap().exit_code(), 2, "{text}");
         }
         for (typed, meant) in
             [("persistance", "persistence"), ("holtwinters", "holt-winters"), ("perfct", "perfect")]

@@ -28,7 +28,22 @@ pub fn render(report: &ForecastReport, style: TableStyle) -> String {
     if style.colour { colour(&text) } else { text }
 }
 
+/// The same for other media: the header and a row a model.
+pub(crate) fn cells(trace: &TraceScores) -> (Vec<String>, Vec<Vec<String>>) {
+    let (names, columns) = columns(trace);
+    let all = || std::iter::once(&names).chain(&columns);
+    let header = all().map(|column| column.header.clone()).collect();
+    let row = |index: usize| all().map(|column| column.cells[index].clone()).collect();
+    (header, (0..trace.models.len()).map(row).collect())
+}
+
 fn table(trace: &TraceScores) -> String {
+    let (names, columns) = columns(trace);
+    block(&names, &columns)
+}
+
+/// The models' names and what is said of each.
+fn columns(trace: &TraceScores) -> (TextColumn, [TextColumn; 5]) {
     let column = |header: &str, cell: &dyn Fn(&ModelScores) -> String| TextColumn {
         header: header.to_owned(),
         cells: trace.models.iter().map(cell).collect(),
@@ -63,5 +78,5 @@ fn table(trace: &TraceScores) -> String {
             with_interval(score.mean, score.ci95, 100.0)
         }),
     ];
-    block(&names, &columns)
+    (names, columns)
 }

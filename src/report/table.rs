@@ -69,6 +69,24 @@ pub fn render(comparison: &Comparison, style: TableStyle) -> String {
     if style.colour { colour(&text) } else { text }
 }
 
+/// The same for other media: the header, a row a policy, and the legend.
+pub(super) fn cells(comparison: &Comparison) -> (Vec<String>, Vec<Vec<String>>, String) {
+    let policies = comparison.by_reward();
+    let columns = columns(comparison, &policies);
+    let mut header = vec!["policy".to_owned()];
+    header.extend(columns.iter().map(|column| column.header.clone()));
+    let rows: Vec<Vec<String>> = policies
+        .iter()
+        .enumerate()
+        .map(|(row, policy)| {
+            let cells = columns.iter().map(|column| column.cells[row].clone());
+            std::iter::once(policy.name.clone()).chain(cells).collect()
+        })
+        .collect();
+    let text: String = rows.iter().flatten().map(String::as_str).collect();
+    (header, rows, legend(comparison, &text).join("; "))
+}
+
 fn columns(comparison: &Comparison, policies: &[&PolicyResult]) -> Vec<TextColumn> {
     let mut columns =
         vec![metric("reward", policies, Best::Highest, 1.0, |policy| Some(&policy.reward))];
@@ -168,7 +186,7 @@ fn p_value(comparison: &Comparison, policy: &PolicyResult) -> String {
 }
 
 /// `mean ± half the interval`, with as many decimals as the interval makes meaningful.
-pub(super) fn with_interval(mean: Option<f64>, ci95: Option<[f64; 2]>, factor: f64) -> String {
+pub(crate) fn with_interval(mean: Option<f64>, ci95: Option<[f64; 2]>, factor: f64) -> String {
     let Some(mean) = mean.map(|mean| mean * factor) else { return "-".to_owned() };
     let ci95 = ci95.map(|[low, high]| [low * factor, high * factor]);
     let digits = interval_decimals(mean, ci95);

@@ -15,7 +15,7 @@ pub mod generate;
 pub mod locust;
 pub mod locust_history;
 pub mod series;
-mod table;
+pub(crate) mod table;
 mod time;
 
 pub use from_spec::{SpecContext, from_spec};

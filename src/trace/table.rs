@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::scenario::did_you_mean;
 
 /// A CSV text with a header, read row by row.
-pub(super) struct Table<'a> {
+pub(crate) struct Table<'a> {
     file: &'a str,
     text: &'a str,
     header: Vec<String>,

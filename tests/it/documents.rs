@@ -37,6 +37,36 @@ fn the_scenario_of_the_document_checks_and_runs() {
 }
 
 #[test]
+fn the_five_services_of_the_document_are_compared_and_reported() {
+    let folder = tempfile::tempdir().unwrap();
+    let scenario = blocks(&document("docs/own-services.md"), "toml").remove(0);
+    fs::write(folder.path().join("shop.toml"), scenario).unwrap();
+    let run = |arguments: &str| {
+        quotascale()
+            .current_dir(folder.path())
+            .args(arguments.split_whitespace())
+            .assert()
+            .success();
+    };
+    run("scenario check shop.toml");
+    run("evaluate shop.toml --policies hybrid,greedy --seeds 0..2 --out shop-results");
+    run("report shop-results shop-results/hybrid/0 --out shop.html");
+    assert!(folder.path().join("shop.html").exists());
+}
+
+#[test]
+fn the_jobs_of_a_sweep_name_as_many_shards() {
+    let (sweep, merge) =
+        (document("deploy/sweep-job.yaml"), document("deploy/sweep-merge-job.yaml"));
+    let count = |text: &str| sweep.matches(text).count();
+    assert_eq!(count("completions: 8") + count("parallelism: 8") + count("value: \"8\""), 3);
+    assert!(sweep.contains("--shard=$(JOB_COMPLETION_INDEX)/$(SHARDS)"));
+    for shard in 0..8 {
+        assert!(merge.contains(&format!("- shard-{shard}\n")));
+    }
+}
+
+#[test]
 fn every_override_of_the_document_is_a_key() {
     let text = document("docs/scenario.md");
     let commands: Vec<&str> =

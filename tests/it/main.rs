@@ -26,12 +26,16 @@ mod predictor;
 mod predictor_damage;
 mod predictor_evaluate;
 mod predictor_train;
+mod profile_fit;
 mod reference;
 #[cfg(feature = "live")]
 mod rehearse_cli;
 mod replay_kpa;
+mod report_page;
+mod reproduce_cli;
 mod scenario_cli;
 mod scenario_example;
+mod shards;
 mod shipped_forecaster;
 mod sim_world;
 mod simulator_properties;

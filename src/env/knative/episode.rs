@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use rand_distr::{Distribution, StandardNormal};
+
 use crate::control::Controller;
 use crate::env::StageReward;
 use crate::error::Result;
 use crate::policy::{Episode, Policy, Schedule};
 use crate::predictor::{Foresight, Persistence};
+use crate::rng::{Rng, Streams};
 use crate::run::{DecisionRow, Run, Summary};
 use crate::scenario::Scenario;
 use crate::sim::{Model, Simulator, Start};
@@ -52,11 +55,12 @@ pub fn run_episode(
     let forecaster = match &options.foresight {
         Foresight::Forecaster(forecaster) => Arc::clone(forecaster),
         // Never asked: the future is given instead.
-        Foresight::Perfect => Arc::new(Persistence),
+        Foresight::Perfect | Foresight::NoisyPerfect(_) => Arc::new(Persistence),
     };
     let controller = Controller::new(scenario, Arc::clone(policy), forecaster);
     let episode = Episode { scenario, traffic, seed };
     let mut state = controller.start(policy.start(&episode)?);
+    let mut noise = Streams::new(seed).open("forecast-noise");
     let mut rows = Vec::new();
     let mut stood_in = 0;
     let mut snapshot = Snapshot::default();
@@ -66,6 +70,7 @@ pub fn run_episode(
         let known = match options.foresight {
             Foresight::Forecaster(_) => None,
             Foresight::Perfect => Some(future(&simulator)),
+            Foresight::NoisyPerfect(cv) => Some(noisy(future(&simulator), cv, &mut noise)),
         };
         let decision = controller.decide(&snapshot, known.as_deref(), &mut state)?;
         simulator.apply(&decision)?;
@@ -90,6 +95,16 @@ pub(crate) fn future(simulator: &Simulator) -> Vec<f64> {
     (0..simulator.model().services.len())
         .map(|service| f64::from(simulator.users_at_end_of_next_stage(service)))
         .collect()
+}
+
+/// Values times log-normal factors of mean 1 and coefficient of variation `cv`.
+pub(crate) fn noisy(mut values: Vec<f64>, cv: f64, rng: &mut Rng) -> Vec<f64> {
+    let sigma = (1.0 + cv * cv).ln().sqrt();
+    for value in &mut values {
+        let z: f64 = StandardNormal.sample(rng);
+        *value *= (sigma * z - sigma * sigma / 2.0).exp();
+    }
+    values
 }
 
 /// The decision instants of a scenario: offset, offset + interval, … before its end.

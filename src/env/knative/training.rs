@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::episode::{future, instants, stage_after};
+use super::episode::{future, instants, noisy, stage_after};
 use crate::control::{GuardState, Harness, Intervention};
 use crate::env::StageReward;
 use crate::env::batch::{BatchEnv, StepResults, restored};
@@ -326,6 +326,10 @@ impl Env {
             }
             TrainingForesight::As(Foresight::Perfect) => {
                 self.forecast.set_known(&future(&self.simulator));
+            }
+            TrainingForesight::As(Foresight::NoisyPerfect(cv)) => {
+                let users = noisy(future(&self.simulator), *cv, &mut self.noise);
+                self.forecast.set_known(&users);
             }
             TrainingForesight::Noise(model) => {
                 let drawn: Vec<(f64, Band)> = future(&self.simulator)

@@ -204,7 +204,7 @@ fn draw_point(
     canvas.text((middle, y - 15.0), text, TextLook::new(TEXT_SIZE, INK, Align::Centre));
 }
 
-fn draw_marker(canvas: &mut Canvas, (x, y): Point, marker: Marker, colour: Colour) {
+pub(super) fn draw_marker(canvas: &mut Canvas, (x, y): Point, marker: Marker, colour: Colour) {
     match marker {
         Marker::Circle => canvas.circle((x, y), 5.0, colour),
         Marker::Square => canvas.rectangle((x - 4.5, y - 4.5), (x + 4.5, y + 4.5), colour),

@@ -1,7 +1,7 @@
 //! Keys: what the lines, areas and marks of a panel mean.
 
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, text_width};
-use super::style::{Colour, GREY, INK, LINE_WIDTH, TEXT_SIZE};
+use super::style::{Colour, GREY, INK, LINE_WIDTH, TEXT_SIZE, WHITE};
 
 const TEXT_GAP: f64 = 4.0;
 const KEY_GAP: f64 = 11.0;
@@ -12,12 +12,17 @@ pub enum Key<'a> {
     Area(&'a str, Colour),
     Tick(&'a str),
     Cross(&'a str),
+    Ring(&'a str, Colour),
 }
 
 impl Key<'_> {
     fn text(&self) -> &str {
         match self {
-            Key::Line(text, ..) | Key::Area(text, _) | Key::Tick(text) | Key::Cross(text) => text,
+            Key::Line(text, ..)
+            | Key::Area(text, _)
+            | Key::Ring(text, _)
+            | Key::Tick(text)
+            | Key::Cross(text) => text,
         }
     }
 
@@ -29,6 +34,7 @@ impl Key<'_> {
                 Key::Area(..) => 12.0,
                 Key::Tick(_) => 5.0,
                 Key::Cross(_) => 9.0,
+                Key::Ring(..) => 10.0,
             }
     }
 
@@ -51,6 +57,7 @@ impl Key<'_> {
             Key::Cross(_) => {
                 cross(canvas, (x + 4.0, y), GREY);
             }
+            Key::Ring(_, colour) => ring(canvas, (x + 5.0, y), colour),
         }
         let at = (x + self.sample_width(), y);
         canvas.text(at, self.text(), TextLook::new(size, INK, Align::Left));
@@ -68,6 +75,12 @@ pub fn draw_keys(canvas: &mut Canvas, keys: &[Key<'_>], left: f64, y: f64, width
         key.draw(canvas, x, y, size);
         x += key.width(size) + KEY_GAP;
     }
+}
+
+/// A small ring.
+pub fn ring(canvas: &mut Canvas, centre: Point, colour: Colour) {
+    canvas.circle(centre, 5.0, colour);
+    canvas.circle(centre, 3.0, WHITE);
 }
 
 /// A small cross.

@@ -8,27 +8,34 @@
 mod axes;
 mod canvas;
 mod comparison;
+mod font;
 mod forecast;
 mod keys;
 mod latency;
 mod losses;
+mod profile;
 mod style;
 mod timeline;
 mod timeline_data;
+mod traffic;
 mod training;
+mod worlds;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::canvas::Canvas;
+pub(super) use self::font::font_face;
 use super::Comparison;
 use super::forecast::{Forecasts, TraceScores};
 use crate::agent::log::LogRow;
 use crate::error::{Error, Result};
 use crate::files::write_atomically;
 use crate::predictor::train::TrainingState;
+use crate::profiling::FittedProfile;
 use crate::run::Run;
 use crate::scenario::Scenario;
+use crate::trace::Trace;
 
 /// Draws the timeline of one run into `dir`, which is made if need be. Gives the files written:
 /// `timeline-POLICY-SEED.svg` and `.png`.
@@ -64,6 +71,59 @@ pub fn draw_forecast(
     write(&forecast::draw(forecasts, scores), dir, &name)
 }
 
+/// The timeline of one run as SVG, for a page that has the figures' font.
+///
+/// # Errors
+/// [`Error::Failed`] when it cannot be drawn.
+pub fn timeline_svg(run: &Run, scenario: &Scenario) -> Result<String> {
+    let data = timeline_data::TimelineData::new(run, scenario);
+    timeline::draw(&data, &run.summary).to_svg()
+}
+
+/// Policies against each other as SVG, for a page that has the figures' font.
+///
+/// # Errors
+/// As [`timeline_svg`].
+pub fn comparison_svg(comparison: &Comparison) -> Result<String> {
+    comparison::draw(comparison).to_svg()
+}
+
+/// Users of each service over time as SVG, for a page that has the figures' font.
+///
+/// # Errors
+/// As [`timeline_svg`].
+pub fn traffic_svg(title: &str, trace: &Trace) -> Result<String> {
+    traffic::draw(title, trace).to_svg()
+}
+
+/// The same policies in several worlds, each with its label, as SVG for a page that has the figures'
+/// font.
+///
+/// # Errors
+/// As [`timeline_svg`].
+pub fn worlds_svg(title: &str, worlds: &[(String, Comparison)]) -> Result<String> {
+    worlds::draw(title, worlds).to_svg()
+}
+
+/// Forecasters on one trace as SVG, for a page that has the figures' font.
+///
+/// # Errors
+/// As [`timeline_svg`].
+pub fn forecast_svg(forecasts: &[Forecasts<'_>], scores: &TraceScores) -> Result<String> {
+    forecast::draw(forecasts, scores).to_svg()
+}
+
+/// Writes a picture as a standalone SVG file into `dir`, which is made if need be: `NAME.svg`.
+///
+/// # Errors
+/// [`Error::Io`] or [`Error::Failed`] when a file cannot be written.
+pub fn write_svg(svg: &str, dir: &Path, name: &str) -> Result<PathBuf> {
+    let path = dir.join(format!("{}.svg", file_name(name)));
+    let text = with_font(svg)?;
+    write_atomically(&path, |writer| writer.write_all(text.as_bytes()))?;
+    Ok(path)
+}
+
 /// Draws the losses of a training, which are of the kind `loss`, into `dir`, which is made if need be.
 /// Gives the files written: `losses.svg` and `.png`.
 ///
@@ -87,11 +147,26 @@ pub fn draw_training(title: &str, rows: &[LogRow], dir: &Path) -> Result<Vec<Pat
     write(&training::draw(title, rows), dir, "training")
 }
 
+/// Draws a fitted profile beside the file `beside`, under its name: `.svg` and `.png`. `slo_p95_ms` is
+/// drawn where it is known.
+///
+/// # Errors
+/// As [`draw_timeline`].
+pub fn draw_profile(
+    profile: &FittedProfile,
+    slo_p95_ms: Option<f64>,
+    beside: &Path,
+) -> Result<Vec<PathBuf>> {
+    let name = beside.file_stem().unwrap_or_default().to_string_lossy();
+    let dir = beside.parent().unwrap_or(Path::new(""));
+    let title = format!("Latency of a pod: {name}");
+    write(&profile::draw(&title, profile, slo_p95_ms), dir, &file_name(&name))
+}
+
 fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
     fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
-    let svg = dir.join(format!("{name}.svg"));
-    let text = canvas.to_svg()?;
-    write_atomically(&svg, |writer| writer.write_all(text.as_bytes()))?;
+    let svg = write_svg(&canvas.to_svg()?, dir, name)?;
     let png = dir.join(format!("{name}.png"));
     // The encoder goes by the ending, so the temporary name has it too.
     let temporary = dir.join(format!(".{name}.{}.png", std::process::id()));
@@ -104,6 +179,15 @@ fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
     }
     written?;
     Ok(vec![svg, png])
+}
+
+/// A picture that brings its letters along, so that it looks the same where the font is not installed.
+fn with_font(svg: &str) -> Result<String> {
+    let style = font_face(&super::html::svg_text(svg))?;
+    Ok(match svg.find('>') {
+        Some(end) => format!("{}\n<style>{style}</style>{}", &svg[..=end], &svg[end + 1..]),
+        None => svg.to_owned(),
+    })
 }
 
 /// A policy's name with nothing in it that a file name cannot have.

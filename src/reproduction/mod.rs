@@ -1,0 +1,69 @@
+//! The paper's comparison with more rigour than the paper had, as a list of what is run and what is
+//! shown.
+//!
+//! [`plan`] declares evaluations (policies and seeds on a scenario, each in a folder of its own) and
+//! chapters that show them; [`compose`] turns results into sections of a report. Adding an experiment
+//! means adding a line to the plan. Evaluations share nothing, so they can be cut into shards, stopped
+//! and gone on with like any other.
+
+pub mod compose;
+pub mod forecasts;
+pub mod plan;
+
+use std::sync::Arc;
+
+pub use plan::{Chapter, Evaluation, Show, chapters, evaluations};
+
+use crate::env::knative::EpisodeOptions;
+use crate::error::Result;
+use crate::evaluation;
+use crate::policy::{Registry, tuning};
+use crate::predictor::ForecasterKind;
+use crate::scenario::Scenario;
+
+/// How thorough a reproduction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// Few seeds: to see in minutes that all of it works.
+    Quick,
+    /// At least 20 seeds.
+    Full,
+}
+
+impl Evaluation {
+    /// The scenario as changed.
+    ///
+    /// # Errors
+    /// When a key does not exist: a slip in the plan.
+    pub fn scenario(&self) -> Result<Scenario> {
+        Scenario::load(self.scenario, &self.sets)
+    }
+
+    /// What is run. Policies keep the settings that were tuned for the unchanged scenario: a changed
+    /// world is a test of robustness, not a new problem.
+    ///
+    /// # Errors
+    /// As [`Self::scenario`].
+    pub fn plan(&self, effort: Effort) -> Result<evaluation::Plan> {
+        let base = Scenario::load(self.scenario, &[])?;
+        let scenario = Arc::new(self.scenario()?);
+        let settings = || match tuning::stored(&base)? {
+            Some(tuned) => Ok(tuned),
+            None => tuning::search(&base),
+        };
+        let policies = Registry::new(&scenario, &settings)?.policies(&[self.policies.join(",")])?;
+        let forecaster: ForecasterKind = self.forecaster.parse()?;
+        let foresight = forecaster.for_scenario(&scenario)?;
+        let seeds = match effort {
+            Effort::Quick => self.seeds.0,
+            Effort::Full => self.seeds.1,
+        };
+        let options = EpisodeOptions { foresight, ticks: false };
+        Ok(evaluation::Plan { scenario, policies, seeds: (0..seeds).collect(), options })
+    }
+
+    /// What its folder belongs to, beside the scenario.
+    pub fn command(&self) -> String {
+        format!("evaluate --forecaster {}", self.forecaster)
+    }
+}
