@@ -32,6 +32,7 @@ impl Drop for Process {
 /// Prometheus and the rehearsal that it scrapes.
 struct Stage {
     rig: Rig,
+    kubeconfig: PathBuf,
     config: PathBuf,
     log: PathBuf,
     rehearsal: Process,
@@ -41,6 +42,7 @@ struct Stage {
 impl Stage {
     fn new(test: &str, policy: &str) -> Option<Self> {
         let program = e2e("PROMETHEUS_PROGRAM")?;
+        let kubeconfig = PathBuf::from(e2e("KUBECONFIG")?);
         let rig = Rig::new(test)?;
         let (scraped, asked) = (free_port(), free_port());
         let prometheus = rig.path("prometheus.yml");
@@ -67,7 +69,7 @@ impl Stage {
         let rehearsal = Command::new(env!("CARGO_BIN_EXE_quotascale"))
             .args(["rehearse", "paper-knative", "--seed", SEED, "--json"])
             .args(["--listen", &format!("127.0.0.1:{scraped}")])
-            .args([Path::new("--kubeconfig"), &rig.kubeconfig, Path::new("--config"), &config])
+            .args([Path::new("--kubeconfig"), &kubeconfig, Path::new("--config"), &config])
             .args([Path::new("--out"), &rig.path("rehearsed")])
             .stdout(std::fs::File::create(rig.path("rehearsal.json")).unwrap())
             .stderr(std::fs::File::create(&log).unwrap())
@@ -83,7 +85,7 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let stage = Self { rig, config, log, rehearsal, _prometheus: Process(started) };
+        let stage = Self { rig, kubeconfig, config, log, rehearsal, _prometheus: Process(started) };
         stage.says("waits for the first tick of live");
         Some(stage)
     }
@@ -126,7 +128,7 @@ fn live_decides_what_simulate_decides_though_it_is_killed_in_the_middle() {
     let record = stage.rig.path("record.jsonl");
     let start = || {
         let record = ["--record", record.to_str().unwrap()];
-        stage.rig.start(&stage.config, &stage.rig.kubeconfig, &record)
+        stage.rig.start(&stage.config, &stage.kubeconfig, &record)
     };
     let live = start();
     live.counts("quotascale_live_last_decision_timestamp_seconds", 1.0);
@@ -157,7 +159,7 @@ fn a_rehearsal_that_is_stopped_saves_what_was_played() {
     let second: Output = Command::new(env!("CARGO_BIN_EXE_quotascale"))
         .args(["rehearse", "paper-knative", "--listen"])
         .arg(std::fs::read_to_string(&stage.log).unwrap().split('/').nth(2).unwrap())
-        .args([Path::new("--kubeconfig"), &stage.rig.kubeconfig])
+        .args([Path::new("--kubeconfig"), &stage.kubeconfig])
         .args([Path::new("--config"), &stage.config])
         .args([Path::new("--out"), &stage.rig.path("second")])
         .output()
