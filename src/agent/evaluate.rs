@@ -41,7 +41,7 @@ fn play(agent: &Agent, env: &mut dyn BatchEnv) -> Result<Vec<f64>> {
     let (options, services) = (distribution.heads(), shape.options.len());
     let actor = network.actor();
     let weights = &agent.parameters.values[actor.span()];
-    let scale = network.hint_scale().map_or(0.0, |index| agent.parameters.values[index]);
+    let scale = network.hint_scale(&agent.parameters.values);
     let mut observations = vec![0.0; n * features];
     let mut x = vec![0.0; n * inputs];
     let mut state = vec![0.0; network.actor_state(n)];

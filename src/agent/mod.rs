@@ -25,12 +25,15 @@ mod ppo;
 mod ppo_tests;
 mod rollout;
 mod saved;
+pub mod sb3;
 pub mod settings;
+pub mod speed;
 pub mod tensorboard;
 #[cfg(test)]
 mod testing;
 mod tower;
 pub mod trainer;
+pub mod trpo;
 mod update;
 
 pub use checkpoint::{Agent, AgentConfig};

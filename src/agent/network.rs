@@ -70,8 +70,8 @@ impl NetworkConfig {
                 "give every layer at least one unit",
             ));
         }
-        if !self.hint_scale.is_finite() {
-            return Err(Error::input(key("hint_scale"), self.hint_scale, "give a finite number"));
+        if !(self.hint_scale > 0.0 && self.hint_scale.is_finite()) {
+            return Err(Error::input(key("hint_scale"), self.hint_scale, "give a number above 0"));
         }
         Ok(())
     }
@@ -103,8 +103,8 @@ pub struct ActorCritic {
     actor: Tower,
     /// `None`: the actor's tower has one more output, the value.
     critic: Option<Tower>,
-    /// Where the scale of the hints lies, if there are any.
-    hint_scale: Option<usize>,
+    /// Where the logarithm of the hints' scale lies, if there are any.
+    log_hint_scale: Option<usize>,
     /// The actor's part of the parameters, the scale of the hints included.
     actor_span: Range<usize>,
 }
@@ -154,11 +154,12 @@ impl ActorCritic {
             Critic::Separate => (tower("actor", &[policy]), Some(tower("critic", &[value]))),
             Critic::Shared => (tower("shared", &[policy, value]), None),
         };
-        let hint_scale = (shape.hints > 0)
-            .then(|| parameters.push("hint_scale", &[1], &[config.hint_scale as f32]).start);
+        let log_hint_scale = (shape.hints > 0).then(|| {
+            parameters.push("log_hint_scale", &[1], &[config.hint_scale.ln() as f32]).start
+        });
         let actor_span = actor.span();
         let shape = shape.clone();
-        let network = Self { shape, distribution, actor, critic, hint_scale, actor_span };
+        let network = Self { shape, distribution, actor, critic, log_hint_scale, actor_span };
         Ok((network, parameters))
     }
 
@@ -190,9 +191,15 @@ impl ActorCritic {
         }
     }
 
-    /// Which number of the parameters scales the hints, if there are any.
-    pub fn hint_scale(&self) -> Option<usize> {
-        self.hint_scale
+    /// Which number of the parameters is the logarithm of the hints' scale, if there are any.
+    pub fn log_hint_scale(&self) -> Option<usize> {
+        self.log_hint_scale
+    }
+
+    /// What hints are multiplied by: positive, and learned as a logarithm, so that a policy can become
+    /// many times more or less certain of them within one training. 0 where there are none.
+    pub fn hint_scale(&self, parameters: &[f32]) -> f32 {
+        self.log_hint_scale.map_or(0.0, |index| parameters[index].exp())
     }
 
     /// Numbers in the actor's recurrent state of `rows` rows.
@@ -220,7 +227,7 @@ impl ActorCritic {
         let weights = &parameters[self.actor_span.clone()];
         self.actor.step(weights, inputs, state, &mut space.step, &mut space.heads);
         let heads = &space.heads[..self.distribution.heads()];
-        let scale = self.hint_scale.map_or(0.0, |index| parameters[index]);
+        let scale = self.hint_scale(parameters);
         self.distribution.logits(heads, hints, scale, allowed, logits);
     }
 }

@@ -16,6 +16,7 @@ use super::config::PpoConfig;
 use super::imitation::Episode;
 use super::normalise::{ObservationNormaliser, ReturnNormaliser};
 use super::rollout::{Part, Rollout};
+use super::trpo::{TrpoConfig, TrustRegion};
 use super::update::{Minibatch, Role, Sums, Task};
 use crate::env::MakeEnvironments;
 use crate::error::{Error, Result};
@@ -41,6 +42,8 @@ pub struct Ppo {
     pub(super) best: Option<Episode>,
     places: Vec<(usize, usize)>,
     tasks: Vec<Task>,
+    /// What learns from the rollouts in place of PPO, if anything.
+    trust_region: Option<TrustRegion>,
 }
 
 /// What an iteration did.
@@ -130,11 +133,23 @@ impl Ppo {
             best: None,
             places,
             tasks: Task::all(&agent.network, config.parts),
+            trust_region: None,
             steps: 0,
             updates: 0,
             agent,
             config,
         })
+    }
+
+    /// Begins a training by TRPO of `agent` in environments made by `make`.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn trpo(config: TrpoConfig, agent: Agent, make: &MakeEnvironments<'_>) -> Result<Self> {
+        config.check(&agent.config.network, agent.network.shape(), "the settings")?;
+        let mut learner = Self::new(config.rollout(), agent, make)?;
+        learner.trust_region = Some(TrustRegion::new(config));
+        Ok(learner)
     }
 
     /// Whether all steps are done.
@@ -156,7 +171,14 @@ impl Ppo {
         };
         self.collect(&mut iteration)?;
         let started = Instant::now();
-        self.learn(progress, &mut iteration)?;
+        match self.trust_region.take() {
+            Some(mut trust_region) => {
+                let learned = trust_region.learn(self, &mut iteration);
+                self.trust_region = Some(trust_region);
+                learned?;
+            }
+            None => self.learn(progress, &mut iteration)?,
+        }
         iteration.learn_time = started.elapsed();
         self.count_rewards();
         self.steps += self.config.rollout_steps();
@@ -311,7 +333,7 @@ impl Ppo {
             }
         }
         let config = AdamConfig::ppo(learning_rate);
-        let hint_scale = self.agent.network.hint_scale();
+        let hint_scale = self.agent.network.log_hint_scale();
         // Where each gradient belongs: a network's parameters, and with the policy the hints' scale.
         let groups: Vec<(&Task, Range<usize>, Option<usize>)> = first
             .iter()

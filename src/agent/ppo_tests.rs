@@ -2,11 +2,15 @@
 
 use serde_json::json;
 
+use super::act::Actor;
 use super::config::{Imitation, PpoConfig};
 use super::network::{Critic, NetworkConfig};
 use super::ppo::{Iteration, Ppo};
-use super::testing::{Task, config, learner};
+use super::rollout::Part;
+use super::testing::{Task, TestEnv, config, learner};
+use crate::env::{BatchEnv, StepResults};
 use crate::nn::Checkpoint;
+use crate::rng::Streams;
 
 /// Trains, and gives the mean episode reward over the last tenth, as a share of the most possible.
 fn score(mut ppo: Ppo, most: f64) -> f64 {
@@ -110,4 +114,59 @@ fn without_times(iteration: crate::Result<Iteration>) -> Iteration {
     let mut iteration = iteration.unwrap();
     (iteration.env_time, iteration.act_time, iteration.learn_time) = Default::default();
     iteration
+}
+
+/// Values step by step, by another way than a rollout's: what a truncated episode is worth after its
+/// end is the value of its last observation, with the memory of all of it; a terminated one nothing.
+#[test]
+fn what_comes_after_an_end_depends_on_its_kind() {
+    let config = PpoConfig { rollout: 15, ..config() };
+    for (network, truncates) in [(small(12), true), (small(12), false), (small(0), true)] {
+        let agent = learner(Task::Identity, network, config.clone(), 1).agent;
+        let env = TestEnv::new(Task::Identity, 0..2, truncates);
+        let mut part = Part::new(0..2, Box::new(env), &agent.network, &config, Streams::new(1));
+        let parameters = &agent.parameters.values;
+        part.collect(&agent.network, parameters, None, &config, 10.0, None).unwrap();
+        let data = &part.data;
+        let mut twin = TestEnv::new(Task::Identity, 0..2, truncates);
+        let features = twin.features();
+        let mut observations = vec![0.0; 2 * features];
+        twin.observe(&mut observations);
+        let mut actors = [Actor::new(&agent), Actor::new(&agent)];
+        let near = |one: f32, other: f32| assert!((one - other).abs() < 1e-5, "{one} {other}");
+        let mut ends = 0;
+        for step in 0..config.rollout {
+            for (row, actor) in actors.iter_mut().enumerate() {
+                actor.step(&observations[row * features..][..features]);
+                near(actor.value, data.values[2 * step + row]);
+            }
+            let (mut rewards, mut baselines) = ([0.0; 2], [0.0; 2]);
+            let (mut terminated, mut truncated) = ([false; 2], [false; 2]);
+            let results = StepResults {
+                observations: &mut observations,
+                rewards: &mut rewards,
+                baselines: &mut baselines,
+                terminated: &mut terminated,
+                truncated: &mut truncated,
+            };
+            twin.step(&data.actions[4 * step..4 * step + 4], results).unwrap();
+            for (row, actor) in actors.iter_mut().enumerate() {
+                let place = 2 * step + row;
+                assert_eq!(data.ends[place], terminated[row] || truncated[row]);
+                if !data.ends[place] {
+                    continue;
+                }
+                ends += 1;
+                let mut last = vec![0.0; features];
+                twin.final_observation(row, &mut last);
+                actor.step(&last);
+                let worth = if truncated[row] { actor.value } else { 0.0 };
+                near(worth, data.after[place]);
+                let reward = 10.0 * rewards[row] as f32;
+                near(data.advantages[place], reward + 0.9 * worth - data.values[place]);
+                actor.begin();
+            }
+        }
+        assert_eq!(ends, 4);
+    }
 }

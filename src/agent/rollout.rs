@@ -280,7 +280,7 @@ impl Part {
         } else {
             allowed.fill(true);
         }
-        let scale = network.hint_scale().map_or(0.0, |index| parameters[index]);
+        let scale = network.hint_scale(parameters);
         for row in 0..n {
             let place = rows.start + row;
             let heads = &self.heads[row * actor.outputs()..][..options];

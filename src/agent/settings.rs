@@ -12,6 +12,7 @@ use crate::env::EnvironmentConfig;
 use crate::env::observation::{Features, HintKind, LayoutKind};
 use crate::env::paper::PaperRules;
 use crate::error::{Error, Result, read_input};
+use crate::scenario::spec::RewardKind;
 use crate::scenario::{EnvironmentKind, Scenario};
 
 /// The two kinds of PPO: names of agents, policies and checkpoints.
@@ -70,7 +71,7 @@ impl PpoSettings {
                     Self::paper_fixed(kind, environment, rollout)
                 })
             }
-            EnvironmentKind::Knative => Ok(Self::knative(kind, environment)),
+            EnvironmentKind::Knative => Ok(Self::knative(kind, environment, scenario)),
         }
     }
 
@@ -91,10 +92,10 @@ impl PpoSettings {
         environment.observation.layout = features;
         let training = PpoConfig {
             steps,
-            environments: 64,
+            environments: 128,
             rollout,
             epochs: 4,
-            minibatches: 4,
+            minibatches: 8,
             entropy: Schedule { from: entropy, to: 0.0 },
             reward_scale: 1e-3,
             imitation: Imitation { weight: 0.1, from: 0.5 },
@@ -106,17 +107,17 @@ impl PpoSettings {
     /// Traffic that is drawn anew for every episode: the policy starts from what the options would
     /// earn, and rewards are taken without what the traffic alone decides.
     fn paper_random(kind: PpoKind, mut environment: EnvironmentConfig, rollout: usize) -> Self {
-        environment.observation.hints = HintKind::Priced;
+        environment.observation.hints = HintKind::Greedy;
         let (features, network) = match kind {
             PpoKind::Recurrent => {
-                let network = NetworkConfig { hint_scale: 6.0, ..NetworkConfig::recurrent(64) };
+                let network = NetworkConfig { hint_scale: 2.0, ..NetworkConfig::recurrent(64) };
                 (LayoutKind::of(Features::Opt), network)
             }
             PpoKind::FeedForward => {
                 let network = NetworkConfig {
                     hidden: vec![64, 64],
                     head: Head::Joint,
-                    hint_scale: 6.0,
+                    hint_scale: 3.5,
                     ..NetworkConfig::default()
                 };
                 (LayoutKind { features: Features::Feat, timed: true }, network)
@@ -125,12 +126,12 @@ impl PpoSettings {
         environment.observation.layout = features;
         let training = PpoConfig {
             steps: 1_000_000,
-            environments: 256,
+            environments: 128,
             rollout,
             epochs: 3,
             minibatches: 4,
-            entropy: Schedule { from: 0.05, to: 0.002 },
-            learning_rate: Schedule { from: 3e-4, to: 3e-5 },
+            entropy: Schedule { from: 0.1, to: 0.005 },
+            learning_rate: Schedule { from: 1e-3, to: 1e-4 },
             advantages: Advantages::Fixed,
             reward_scale: 1e-3,
             reward_baseline: true,
@@ -140,19 +141,36 @@ impl PpoSettings {
         Self { environment, network, training }
     }
 
-    fn knative(kind: PpoKind, environment: EnvironmentConfig) -> Self {
+    /// The simulator: leaving services alone is where the policy starts; what a change is worth is
+    /// small against what traffic does, so rollouts are large, and rewards count to the episode's end.
+    fn knative(kind: PpoKind, environment: EnvironmentConfig, scenario: &Scenario) -> Self {
         let network = match kind {
-            PpoKind::Recurrent => NetworkConfig::recurrent(64),
+            PpoKind::Recurrent => NetworkConfig { hint_scale: 4.0, ..NetworkConfig::recurrent(64) },
             PpoKind::FeedForward => {
-                NetworkConfig { hidden: vec![64, 64], ..NetworkConfig::default() }
+                NetworkConfig { hidden: vec![64, 64], hint_scale: 4.0, ..NetworkConfig::default() }
             }
         };
+        let reward = &scenario.spec.reward;
+        // About one for what a stage costs or earns.
+        let unit = match reward.kind {
+            Some(RewardKind::Paper) => 1e-3,
+            _ => 20.0,
+        };
+        let scale = reward.scale.abs();
         let training = PpoConfig {
-            steps: 1_000_000,
-            environments: 64,
+            steps: 400_000,
+            environments: 256,
             rollout: 20,
-            entropy: Schedule { from: 0.02, to: 0.001 },
-            normalise_rewards: true,
+            minibatches: 8,
+            gamma: 0.99,
+            gae_lambda: 0.95,
+            entropy: Schedule { from: 0.01, to: 0.0 },
+            learning_rate: Schedule { from: 1e-3, to: 5e-5 },
+            advantages: Advantages::Fixed,
+            reward_scale: if scale > 0.0 { unit / scale } else { unit },
+            reward_baseline: true,
+            evaluations: 8,
+            evaluation_episodes: 256,
             ..PpoConfig::default()
         };
         Self { environment, network, training }

@@ -88,7 +88,7 @@ impl BatchEnv for TestEnv {
         OPTIONS.iter().sum()
     }
 
-    fn observe(&mut self, observations: &mut [f32]) {
+    fn observe(&self, observations: &mut [f32]) {
         for (state, out) in self.states.iter().zip(observations.chunks_exact_mut(self.features())) {
             self.write(state, out);
         }
@@ -120,7 +120,7 @@ impl BatchEnv for TestEnv {
         Ok(())
     }
 
-    fn final_observation(&mut self, environment: usize, observation: &mut [f32]) {
+    fn final_observation(&self, environment: usize, observation: &mut [f32]) {
         self.write(&self.finals[environment], observation);
     }
 

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::parameters::Parameters;
 use crate::error::Result;
-use crate::nn::flat::{LstmPass, SequenceSizes, dense, dense_gradient, lstm_step};
+use crate::nn::flat::{LstmPass, SequenceSizes, dense, dense_gradient, dense_tangent, lstm_step};
 use crate::nn::{Activation, init};
 use crate::rng::Rng;
 
@@ -190,6 +190,50 @@ impl Tower {
         }
     }
 
+    /// How the outputs of the last [forward pass](Self::forward) change along `direction` of the tower's
+    /// parameters: writes `doutputs` [B, O]. For towers without an LSTM. `space` is kept from one call to
+    /// the next.
+    pub fn tangent(
+        &self,
+        parameters: &[f32],
+        batch: &Batch<'_>,
+        pass: &TowerPass,
+        direction: &[f32],
+        space: &mut TangentSpace,
+        doutputs: &mut [f32],
+    ) {
+        let last = self.layers.len() - 1;
+        for (index, layer) in self.layers.iter().enumerate() {
+            let TangentSpace { from, to, unused } = space;
+            let out = if index == last {
+                &mut *doutputs
+            } else {
+                to.resize(batch.rows * layer.outputs, 0.0);
+                to
+            };
+            unused.resize(layer.outputs, 0.0);
+            let (x, dx) = match index {
+                0 => (batch.x, None),
+                _ => (pass.layers[index - 1].as_slice(), Some(from.as_slice())),
+            };
+            dense_tangent(
+                &parameters[layer.span.clone()],
+                &direction[layer.span.clone()],
+                x,
+                dx,
+                layer.inputs,
+                layer.outputs,
+                layer.activation,
+                &pass.layers[index],
+                out,
+                unused,
+            );
+            if index != last {
+                std::mem::swap(&mut space.from, &mut space.to);
+            }
+        }
+    }
+
     /// One step for acting: `x` [B, I] to `outputs` [B, O]; `state` [2, B, H] becomes the one after it.
     pub fn step(
         &self,
@@ -262,6 +306,14 @@ impl TowerPass {
     pub fn c(&self) -> &[f32] {
         self.lstm.c()
     }
+}
+
+/// Space of derivatives along a direction, kept from one to the next.
+#[derive(Debug, Default)]
+pub struct TangentSpace {
+    from: Vec<f32>,
+    to: Vec<f32>,
+    unused: Vec<f32>,
 }
 
 /// Space of acting, kept from one step to the next.

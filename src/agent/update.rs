@@ -310,7 +310,7 @@ impl Task {
         let distribution = network.distribution();
         let heads = distribution.heads();
         let share = 1.0 / (batch.steps * batch.rows.len()) as f32;
-        let scale = network.hint_scale().map_or(0.0, |index| parameters[index]);
+        let scale = network.hint_scale(parameters);
         let (hints_width, services) = (network.shape().hints, network.shape().options.len());
         let (low, high) = (1.0 - config.clip as f32, 1.0 + config.clip as f32);
         let value_weight = share * config.value_weight as f32;
@@ -371,7 +371,8 @@ impl Task {
             }
         }
         if let Some(last) = self.gradient.last_mut() {
-            *last += dscale as f32;
+            // The scale is learned as its logarithm.
+            *last += dscale as f32 * scale;
         }
     }
 
@@ -402,7 +403,7 @@ impl Task {
         tower.forward(weights, &sequence, &mut self.pass)?;
         self.outputs.clear();
         self.outputs.extend_from_slice(self.pass.outputs());
-        let scale = network.hint_scale().map_or(0.0, |index| parameters[index]);
+        let scale = network.hint_scale(parameters);
         let share = weight as f32 / episode.steps as f32;
         let mut dscale = 0.0;
         for (step, output) in self.outputs.chunks_exact_mut(width).enumerate() {
@@ -424,7 +425,8 @@ impl Task {
         tower.backward(weights, &sequence, &mut self.pass, &mut self.outputs, part);
         add(&mut self.gradient, part);
         if let Some(last) = self.gradient.last_mut() {
-            *last += dscale as f32;
+            // The scale is learned as its logarithm.
+            *last += dscale as f32 * scale;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use rand::RngExt;
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Common, VERSION, print_json, print_line};
+use super::{Common, VERSION, bench_agent, print_json, print_line};
 use crate::env::knative::{EpisodeOptions, run_episode};
 use crate::env::paper::{
     self, Action, OBSERVATION, PaperBatch, PaperRules, PaperTrace, SERVICES, StepBuffers,
@@ -28,11 +28,11 @@ pub struct Args {}
 
 /// One figure.
 #[derive(Serialize)]
-struct Figure {
-    name: &'static str,
-    unit: &'static str,
-    value: f64,
-    threads: usize,
+pub(super) struct Figure {
+    pub name: &'static str,
+    pub unit: &'static str,
+    pub value: f64,
+    pub threads: usize,
 }
 
 /// Repetitions of each measurement, of which the best counts.
@@ -46,7 +46,7 @@ const SEEDS: u64 = 100;
 
 pub(super) fn run(_args: &Args, common: Common) -> anyhow::Result<()> {
     let threads = rayon::current_num_threads();
-    let figures = vec![
+    let mut figures = vec![
         Figure { name: "paper_env_batched", unit: "steps/s", value: paper_steps()?, threads: 1 },
         Figure {
             name: "knative_ticks",
@@ -70,6 +70,7 @@ pub(super) fn run(_args: &Args, common: Common) -> anyhow::Result<()> {
         Figure { name: "oracle_paper", unit: "s", value: oracle_s()?, threads },
         Figure { name: "knative_random_600_runs", unit: "s", value: evaluation_s()?, threads },
     ];
+    figures.extend(bench_agent::figures(threads)?);
     let machine = Machine::this();
     if common.json {
         return print_json(&serde_json::json!({
@@ -99,7 +100,7 @@ pub(super) fn run(_args: &Args, common: Common) -> anyhow::Result<()> {
 }
 
 /// The shortest of several repetitions.
-fn best_of(mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+pub(super) fn best_of(mut work: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..REPETITIONS {
         let start = Instant::now();

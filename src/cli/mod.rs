@@ -2,8 +2,10 @@
 
 mod act;
 mod bench;
+mod bench_agent;
 mod completions;
 mod evaluate;
+mod import;
 mod interrupt;
 mod oracle;
 mod output;
@@ -101,6 +103,9 @@ enum Verb {
     Train(train::Args),
     /// What an agent makes of given observations: logits, actions, values.
     Act(act::Args),
+    /// Import agents that other programs trained.
+    #[command(subcommand)]
+    Import(import::Verb),
     /// Replay recorded input through a part of the program.
     #[command(subcommand)]
     Replay(replay::Verb),
@@ -124,6 +129,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Predictor(verb) => predictor::run(verb, cli.common),
         Verb::Train(args) => train::run(&args, cli.common),
         Verb::Act(args) => act::run(&args, cli.common),
+        Verb::Import(verb) => import::run(verb, cli.common),
         Verb::Replay(verb) => replay::run(verb, cli.common),
     };
     match result {

@@ -134,7 +134,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let mut trainer = begin(ppo, judge, &out, args.resume, &scenario)?;
 
     interrupt::catch();
-    let bar = progress::bar(common, trainer.ppo().config.steps, "");
+    let bar = progress::bar_with_report(common, trainer.ppo().config.steps);
     bar.set_position(trainer.ppo().steps);
     let outcome = trainer.run(&mut Observer { bar: &bar });
     bar.finish_and_clear();
@@ -377,7 +377,7 @@ impl Watch for Observer<'_> {
             text.push_str(&format!(" ({:.1} % of the optimum)", 100.0 * share));
         }
         text.push_str(&format!(
-            ", entropy {:.2}, KL {:.4}, clipped {:.0} %, explained {:.2}, time env/act/learn {:.0}/{:.0}/{:.0} %",
+            ", entropy {:.2}, KL {:.4}, clipped {:.0} %, explained {:.2}, env/act/learn {:.0}/{:.0}/{:.0} %",
             row.entropy,
             row.kl,
             100.0 * row.clip_fraction,

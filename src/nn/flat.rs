@@ -173,6 +173,56 @@ pub fn dense_gradient<T: Real>(
     }
 }
 
+/// `out` [rows, columns] = `left` [rows, inner] times `right` [inner, columns], or added to it.
+pub fn product(
+    out: &mut [f32],
+    accumulate: bool,
+    left: &[f32],
+    right: &[f32],
+    [rows, inner, columns]: [usize; 3],
+) {
+    let right = Matrix::new(right, inner, columns);
+    multiply(out, accumulate, Matrix::new(left, rows, inner), right);
+}
+
+/// As [`product`], `left` being given transposed: [inner, rows].
+pub fn product_of_transposed(
+    out: &mut [f32],
+    left: &[f32],
+    right: &[f32],
+    [rows, inner, columns]: [usize; 3],
+) {
+    let left = Matrix::new(left, inner, rows).transposed();
+    multiply(out, false, left, Matrix::new(right, inner, columns));
+}
+
+/// How the outputs of [`dense`] change along `direction` of the weights, and along `dx` [rows, I] of the
+/// inputs if given: writes `dy` [rows, O]. `y` are the outputs themselves; `unused` is space of O numbers.
+#[expect(clippy::too_many_arguments, reason = "the whole of what a derivative depends on")]
+pub fn dense_tangent<T: Real>(
+    weights: &[T],
+    direction: &[T],
+    x: &[T],
+    dx: Option<&[T]>,
+    inputs: usize,
+    outputs: usize,
+    activation: Activation,
+    y: &[T],
+    dy: &mut [T],
+    unused: &mut [T],
+) {
+    let rows = y.len() / outputs;
+    let (kernel, bias) = direction.split_at(inputs * outputs);
+    multiply(dy, false, Matrix::new(x, rows, inputs), Matrix::new(kernel, inputs, outputs));
+    if let Some(dx) = dx {
+        let kernel = Matrix::new(&weights[..inputs * outputs], inputs, outputs);
+        multiply(dy, true, Matrix::new(dx, rows, inputs), kernel);
+    }
+    activate(Level::best(), dy, bias, Activation::Linear);
+    // The derivative through the activation is the gradient's; its sum over the rows is not wanted.
+    activation_gradient(Level::best(), dy, y, unused, activation);
+}
+
 /// Sum of squares, in f64 and in a fixed order.
 pub fn squares(values: &[f32]) -> f64 {
     let mut total = 0.0;

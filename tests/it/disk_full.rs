@@ -77,3 +77,39 @@ fn a_full_disk_is_said_and_leaves_whole_runs_only() {
     evaluate(&out).success();
     assert!(out.join("comparison.json").exists());
 }
+
+/// A training that fills the disk: what was saved before stays whole, and goes on once there is room.
+#[test]
+fn a_training_survives_a_full_disk() {
+    let Some(disk) = SmallDisk::mount() else { return };
+    let out = disk.0.path().join("out");
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("config.toml");
+    let text = "[network]\nlstm = 8\n[training]\nsteps = 3040\nenvironments = 8\nepochs = 1\n";
+    std::fs::write(&config, text).unwrap();
+    let train = |more: &[&str]| {
+        let mut command = quotascale();
+        command.args(["train", "paper", "--config"]).arg(&config).arg("--out").arg(&out);
+        command.args(more).assert()
+    };
+    // Room for the first checkpoint, but not for a second one beside it.
+    let room: u64 = 400 << 10;
+    let probe = folder.path().join("probe");
+    quotascale()
+        .args(["train", "paper", "--steps", "152", "--config"])
+        .arg(&config)
+        .arg("--out")
+        .arg(&probe)
+        .assert()
+        .success();
+    let size = |folder: &Path| -> u64 {
+        let files = std::fs::read_dir(folder).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len().next_multiple_of(4096)).sum()
+    };
+    let filler = room.saturating_sub(size(&probe.join("last")) * 3 / 2 + (24 << 10));
+    std::fs::write(disk.0.path().join("filler"), vec![0; filler as usize]).unwrap();
+    train(&[]).code(1).stderr(contains("No space left on device"));
+    quotascale::nn::Checkpoint::load(&out.join("last"), &["recurrent-ppo"], None).unwrap();
+    disk.grow();
+    train(&["--resume"]).success();
+}

@@ -21,3 +21,4 @@ mod simulator_rules;
 mod support;
 mod trace_bad_input;
 mod trace_cli;
+mod train;

@@ -10,8 +10,10 @@ use crate::error::{Error, Result};
 pub struct FittedValueConfig {
     /// Value functions: with more steps than this to go, the last one holds.
     pub horizon: usize,
-    /// States that each value function is fitted to.
+    /// States that each value function but the last is fitted to.
     pub states: usize,
+    /// States that the last one is fitted to: it holds in most steps.
+    pub last_states: usize,
     /// Chance that a service's option is drawn at random while states are collected.
     pub exploration: f64,
     /// Passes over the states.
@@ -26,11 +28,12 @@ impl Default for FittedValueConfig {
     fn default() -> Self {
         Self {
             horizon: 5,
-            states: 180_000,
-            exploration: 0.06,
+            states: 100_000,
+            last_states: 400_000,
+            exploration: 0.15,
             epochs: 4,
-            minibatch: 128,
-            learning_rate: 0.01,
+            minibatch: 256,
+            learning_rate: 0.003,
         }
     }
 }
@@ -47,6 +50,7 @@ impl FittedValueConfig {
         for (key, value) in [
             ("horizon", self.horizon),
             ("states", self.states),
+            ("last_states", self.last_states),
             ("epochs", self.epochs),
             ("minibatch", self.minibatch),
         ] {

@@ -8,7 +8,7 @@ use rand_distr::StandardNormal;
 
 use super::config::FittedValueConfig;
 use super::rows::StateRows;
-use super::value::{UNITS, ValueFunction};
+use super::value::{UNIT, UNITS, ValueFunction};
 use crate::env::paper::SERVICES;
 use crate::nn::AdamConfig;
 use crate::nn::flat::adam_update;
@@ -72,6 +72,18 @@ impl Parameters {
         &mut self.numbers[range]
     }
 
+    /// Moves the offset so that the mean error is 0: a function of one step more is nearly the one
+    /// before it plus a constant.
+    fn align(&mut self, rows: &StateRows, samples: &[Sample]) {
+        let function = self.function(rows);
+        let errors = samples.iter().map(|sample| {
+            let value = function.value(sample.rows.map(|row| row as usize)) / UNIT;
+            f64::from(sample.target) - value
+        });
+        let mean = errors.sum::<f64>() / samples.len() as f64;
+        self.part_mut(4)[0] += mean as f32;
+    }
+
     /// The function that they describe.
     pub fn function(&self, rows: &StateRows) -> ValueFunction {
         let [table, slopes, bias, weights, offset] = self.parts();
@@ -108,6 +120,7 @@ pub(super) fn fit(
     streams: Streams,
     stage: usize,
 ) -> f64 {
+    parameters.align(rows, samples);
     let count = parameters.numbers.len();
     let mut moments = [vec![0.0; count], vec![0.0; count]];
     let mut gradient = vec![0.0; count];
@@ -209,7 +222,7 @@ mod tests {
         let mut gradient = vec![0.0; parameters.numbers.len()];
         add_gradient(&parameters, &shares, sample, &mut gradient);
         let loss = |parameters: &Parameters| {
-            let value = parameters.function(&rows).value(state) / super::super::value::UNIT;
+            let value = parameters.function(&rows).value(state) / UNIT;
             0.5 * (value + 0.7).powi(2)
         };
         let [_, slopes, _, _, offset] = part_ranges(rows.len());

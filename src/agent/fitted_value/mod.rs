@@ -15,7 +15,6 @@
 //! by option and pods ([`ValueFunction`]): a table, so that the values of all joint actions cost one
 //! sum and one product each.
 
-mod baseline;
 mod checkpoint;
 mod config;
 mod fit;

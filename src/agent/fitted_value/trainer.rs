@@ -6,13 +6,12 @@ use rand::{Rng as _, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::baseline::Baseline;
 use super::config::FittedValueConfig;
 use super::fit::{Parameters, Sample, fit};
 use super::rows::StateRows;
 use super::search::Search;
 use super::value::{UNIT, ValueFunction};
-use crate::env::paper::{MAX_USERS, PaperRules, PaperState, PaperTrace, SERVICES};
+use crate::env::paper::{EmptyCluster, MAX_USERS, PaperRules, PaperState, PaperTrace, SERVICES};
 use crate::error::{Error, Result};
 use crate::rng::Streams;
 use crate::scenario::Scenario;
@@ -76,8 +75,6 @@ pub struct Trainer<'a> {
     pub(super) evaluation: Option<Evaluation>,
     rules: PaperRules,
     rows: StateRows,
-    /// Users that the means of the baselines are taken over.
-    surveyed: Vec<[u32; SERVICES]>,
     functions: Vec<ValueFunction>,
 }
 
@@ -118,7 +115,6 @@ impl<'a> Trainer<'a> {
             evaluation: None,
             rules,
             rows,
-            surveyed: survey(scenario, seed)?,
             functions: Vec::new(),
         })
     }
@@ -178,6 +174,11 @@ impl<'a> Trainer<'a> {
         self.config.horizon.min(self.rules.steps().saturating_sub(1))
     }
 
+    /// States that the function of `remaining` steps is fitted to.
+    fn states_of(&self, remaining: usize) -> usize {
+        if remaining == self.horizon() { self.config.last_states } else { self.config.states }
+    }
+
     /// Whether nothing is left to be done.
     pub fn finished(&self) -> bool {
         self.evaluation.is_some()
@@ -234,11 +235,9 @@ impl<'a> Trainer<'a> {
     /// States with their targets for the function of `remaining` steps, met by the policy that the
     /// function before it makes, with some options drawn at random.
     fn collect(&self, remaining: usize, watch: &mut dyn Watch) -> Result<Vec<Sample>> {
-        let (horizon, states) = (self.horizon(), self.config.states);
+        let (horizon, states) = (self.horizon(), self.states_of(remaining));
         let per_episode = self.rules.steps() - 1;
         let episodes = states.div_ceil(per_episode);
-        let first_step = (self.rules.steps() - remaining) as u32;
-        let baseline = Baseline::new(&self.rules, first_step, &self.surveyed)?;
         let mut samples = Vec::with_capacity(episodes * per_episode);
         for from in (0..episodes).step_by(EPISODES_A_BLOCK) {
             if watch.interrupted() {
@@ -246,14 +245,16 @@ impl<'a> Trainer<'a> {
                     saved: format!("{} of {horizon} value functions are fitted", self.stages.len()),
                 });
             }
+            let spaces = || (Search::new(), EmptyCluster::default());
             let block: Vec<Vec<Sample>> = (from..episodes.min(from + EPISODES_A_BLOCK))
                 .into_par_iter()
-                .map_init(Search::new, |search, episode| {
-                    self.episode(search, &baseline, remaining, episode)
+                .map_init(spaces, |(search, empty), episode| {
+                    self.episode(search, empty, remaining, episode)
                 })
                 .collect::<Result<_>>()?;
             samples.extend(block.into_iter().flatten());
-            watch.collected((remaining - 1) * states + samples.len().min(states), horizon * states);
+            let sum = |stages| (1..=stages).map(|stage| self.states_of(stage)).sum::<usize>();
+            watch.collected(sum(remaining - 1) + samples.len().min(states), sum(horizon));
         }
         samples.truncate(states);
         Ok(samples)
@@ -263,7 +264,7 @@ impl<'a> Trainer<'a> {
     fn episode(
         &self,
         search: &mut Search,
-        baseline: &Baseline,
+        empty: &mut EmptyCluster,
         remaining: usize,
         episode: usize,
     ) -> Result<Vec<Sample>> {
@@ -280,7 +281,8 @@ impl<'a> Trainer<'a> {
             let asked = PaperState { step: (steps - remaining) as u32, ..state };
             let (joint, best) = search.best(rules, &asked, next);
             if step > 1 {
-                let target = (best - baseline.excess(rules, &state, search)) / UNIT;
+                let users = PaperState { users: state.users, ..asked };
+                let target = (best - empty.best(rules, &users)) / UNIT;
                 if !target.is_finite() {
                     return Err(Error::input(
                         "traffic",

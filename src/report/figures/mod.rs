@@ -228,6 +228,30 @@ mod tests {
         drawn("timeline-decisions", |dir| draw_timeline(&run, &scenario, dir));
     }
 
+    #[test]
+    fn a_training_is_drawn_with_and_without_a_known_optimum() {
+        let row = |step: u64, share: Option<f64>| LogRow {
+            steps: step * 1000,
+            updates: step,
+            episode_reward: Some(100.0 + step as f64),
+            episode_share: share,
+            evaluation_reward: step.is_multiple_of(10).then_some(120.0),
+            evaluation_share: share.filter(|_| step.is_multiple_of(10)),
+            entropy: 7.0 / (1.0 + step as f64 / 100.0),
+            ..LogRow::default()
+        };
+        let rows: Vec<LogRow> =
+            (1..2000).map(|step| row(step, Some(1.0 - 1.0 / step as f64))).collect();
+        let svg = drawn("training", |dir| draw_training("Training of an agent", &rows, dir));
+        for text in ["Training of an agent", "% of the optimum", "entropy, nats", "thousands"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        let rows: Vec<LogRow> = (1..30).map(|step| row(step, None)).collect();
+        let svg = drawn("training-reward", |dir| draw_training("t", &rows, dir));
+        assert!(svg.contains("reward of an episode") && svg.contains("120.00"));
+        drawn("training-empty", |dir| draw_training("t", &[], dir));
+    }
+
     const POLICIES: [&str; 8] = [
         "kpa-latency",
         "kpa-resource",
