@@ -99,7 +99,7 @@ fn bad_load_tests_are_refused_before_anything_is_written() {
         &["--slo-p95-ms", "100"],
         "no CPU size meets the SLO",
     );
-    refused("cpu1000m-users5_stats.csv", &text, &["--slo-p95-ms", "-1"], "no latency");
+    refused("cpu1000m-users5_stats.csv", &text, &["--slo-p95-ms", "0"], "no latency");
     refused("points.csv", "cpu_m,users,p95_ms\n", &[], "there are none");
     quotascale().args(["profile", "fit", "none.csv", "--out"]).arg(&out).assert().code(2);
 }
