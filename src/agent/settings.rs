@@ -198,8 +198,7 @@ impl TrpoSettings {
         let mut training = TrpoConfig::recipe();
         if scenario.environment() == EnvironmentKind::Paper {
             // What the options need, and the step: without memory neither can be found out.
-            environment.observation.layout =
-                LayoutKind { features: Features::Feat, timed: true };
+            environment.observation.layout = LayoutKind { features: Features::Feat, timed: true };
             let episode = PaperRules::new(scenario)?.steps();
             // Whole episodes, where they are short.
             training.n_steps = training.n_steps.max(episode).min(LONGEST_ROLLOUT);

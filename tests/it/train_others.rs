@@ -52,7 +52,9 @@ fn the_fitted_value_is_trained_alike_by_any_threads_and_is_a_policy() {
     let go_on = |more: &[&str]| train("paper-random", "fitted-value", &one, more);
     go_on(&["--steps", "6000", "--seed", "3", "--resume"]).success();
     assert!(weights(&one) == weights(&two));
-    go_on(&["--steps", "6000", "--seed", "4", "--resume"]).code(2).stderr(contains("seed 3, not 4"));
+    go_on(&["--steps", "6000", "--seed", "4", "--resume"])
+        .code(2)
+        .stderr(contains("seed 3, not 4"));
     go_on(&few).code(2).stderr(contains("--resume"));
     // Other services than those it was trained for.
     let other = "service.house.slo_p95_ms=1000";
@@ -92,9 +94,8 @@ fn trpo_is_trained_alike_by_any_threads_and_goes_on_bit_for_bit() {
                 cg_max_steps = 5\nn_critic_updates = 2\nevaluations = 2\n";
     fs::write(&config, text).unwrap();
     let file = config.to_str().unwrap();
-    let summary = json(
-        &train("paper", "trpo", &one, &["--config", file, "--threads", "1"]).success(),
-    );
+    let summary =
+        json(&train("paper", "trpo", &one, &["--config", file, "--threads", "1"]).success());
     assert_eq!((&summary["agent"], &summary["steps"]), (&Value::from("trpo"), &1216.into()));
     train("paper", "trpo", &two, &["--config", file, "--threads", "2"]).success();
     assert!(weights(&one) == weights(&two), "the threads matter");
@@ -102,5 +103,7 @@ fn trpo_is_trained_alike_by_any_threads_and_goes_on_bit_for_bit() {
     train("paper", "trpo", &two, &["--config", file, "--seed", "1", "--resume"]).code(2);
     let recurrent = work.path().join("recurrent");
     fs::write(&config, "[network]\nlstm = 8\n").unwrap();
-    train("paper", "trpo", &recurrent, &["--config", file]).code(2).stderr(contains("network.lstm"));
+    train("paper", "trpo", &recurrent, &["--config", file])
+        .code(2)
+        .stderr(contains("network.lstm"));
 }
