@@ -31,7 +31,8 @@ pub struct AgentConfig {
     pub environment: EnvironmentConfig,
     /// The networks.
     pub network: NetworkConfig,
-    /// Settings of the training, in the words of its algorithm; null for an imported agent.
+    /// Settings of the training, in the words of its algorithm; of an imported agent those that the other
+    /// program names.
     #[serde(default)]
     pub training: Value,
 }

@@ -1,5 +1,5 @@
-//! Learning agents: actor and critic, recurrent PPO, the fitted value ([`fitted_value`]), and their
-//! checkpoints.
+//! Learning agents: actor and critic, trained by PPO or by TRPO ([`trpo`]) or imported ([`sb3`]); the
+//! fitted value ([`fitted_value`]); and their checkpoints.
 //!
 //! All parameters of an agent are one vector ([`Parameters`]), its gradient another; [`ActorCritic`]
 //! knows the structure. Nothing here knows an environment beyond [`crate::env::BatchEnv`].

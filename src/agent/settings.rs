@@ -194,9 +194,11 @@ impl TrpoSettings {
     /// # Errors
     /// [`Error::Input`] when the scenario's traffic cannot be read.
     pub fn recipe(scenario: &Scenario) -> Result<Self> {
-        let environment = EnvironmentConfig::of(scenario);
+        let mut environment = EnvironmentConfig::of(scenario);
         let mut training = TrpoConfig::recipe();
         if scenario.environment() == EnvironmentKind::Paper {
+            // What the options need, and the step: without memory neither can be found out.
+            environment.observation.layout = LayoutKind { features: Features::Feat, timed: true };
             let episode = PaperRules::new(scenario)?.steps();
             // Whole episodes, where they are short.
             training.n_steps = training.n_steps.max(episode).min(LONGEST_ROLLOUT);

@@ -101,7 +101,7 @@ fn changed(work: &TempDir, name: &str, change: impl Fn(Vec<u8>) -> Option<Vec<u8
     let mut to = ZipWriter::new(File::create(&path).unwrap());
     for index in 0..from.len() {
         let mut member = from.by_index(index).unwrap();
-        let member_name = member.name().to_owned();
+        let member_name = member.name().unwrap().into_owned();
         let mut bytes = Vec::new();
         member.read_to_end(&mut bytes).unwrap();
         let bytes = if member_name == name { change(bytes) } else { Some(bytes) };

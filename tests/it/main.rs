@@ -23,3 +23,4 @@ mod support;
 mod trace_bad_input;
 mod trace_cli;
 mod train;
+mod train_others;
