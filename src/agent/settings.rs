@@ -14,6 +14,7 @@ use crate::env::EnvironmentConfig;
 use crate::env::observation::{Features, HintKind, LayoutKind};
 use crate::env::paper::PaperRules;
 use crate::error::{Error, Result, read_input};
+use crate::scenario::spec::RewardKind;
 use crate::scenario::{EnvironmentKind, Scenario};
 
 /// The two kinds of PPO: names of agents, policies and checkpoints.
@@ -78,7 +79,7 @@ impl PpoSettings {
                     Self::paper_fixed(kind, environment, rollout)
                 })
             }
-            EnvironmentKind::Knative => Ok(Self::knative(kind, environment)),
+            EnvironmentKind::Knative => Ok(Self::knative(kind, environment, scenario)),
         }
     }
 
@@ -148,19 +149,36 @@ impl PpoSettings {
         Self { environment, network, training }
     }
 
-    fn knative(kind: PpoKind, environment: EnvironmentConfig) -> Self {
+    /// The simulator: leaving services alone is where the policy starts; what a change is worth is
+    /// small against what traffic does, so rollouts are large, and rewards count to the episode's end.
+    fn knative(kind: PpoKind, environment: EnvironmentConfig, scenario: &Scenario) -> Self {
         let network = match kind {
-            PpoKind::Recurrent => NetworkConfig::recurrent(64),
+            PpoKind::Recurrent => NetworkConfig { hint_scale: 4.0, ..NetworkConfig::recurrent(64) },
             PpoKind::FeedForward => {
-                NetworkConfig { hidden: vec![64, 64], ..NetworkConfig::default() }
+                NetworkConfig { hidden: vec![64, 64], hint_scale: 4.0, ..NetworkConfig::default() }
             }
         };
+        let reward = &scenario.spec.reward;
+        // About one for what a stage costs or earns.
+        let unit = match reward.kind {
+            Some(RewardKind::Paper) => 1e-3,
+            _ => 20.0,
+        };
+        let scale = reward.scale.abs();
         let training = PpoConfig {
-            steps: 1_000_000,
-            environments: 64,
+            steps: 400_000,
+            environments: 256,
             rollout: 20,
-            entropy: Schedule { from: 0.02, to: 0.001 },
-            normalise_rewards: true,
+            minibatches: 8,
+            gamma: 0.99,
+            gae_lambda: 0.95,
+            entropy: Schedule { from: 0.01, to: 0.0 },
+            learning_rate: Schedule { from: 1e-3, to: 5e-5 },
+            advantages: Advantages::Fixed,
+            reward_scale: if scale > 0.0 { unit / scale } else { unit },
+            reward_baseline: true,
+            evaluations: 8,
+            evaluation_episodes: 256,
             ..PpoConfig::default()
         };
         Self { environment, network, training }

@@ -14,6 +14,7 @@ use super::paper::PaperEnvs;
 use super::traffic::{TrafficSource, TrainingTraffic};
 use crate::error::{Error, Result};
 use crate::predictor::{ForecasterKind, Foresight};
+use crate::scenario::spec::GeneratorKind;
 use crate::scenario::{EnvironmentKind, Scenario};
 use crate::trace::Trace;
 
@@ -53,20 +54,34 @@ impl Default for ForecastConfig {
 
 impl EnvironmentConfig {
     /// What is used for `scenario` where nothing else is said. On `paper`: `opt` without hints. On
-    /// `knative`: `knative`, with the choice to leave a service alone (hinted at) or to give an option
-    /// fewer pods than the rule asks for, so that its autoscaler adds what is needed.
+    /// `knative`: `knative`, with the choice to leave a service alone, which is hinted at.
+    ///
+    /// Pods of a chosen option: those that the rule asks for, where no autoscaler would add any; the
+    /// fewest, from which the autoscaler goes on, where traffic is independent from row to row and
+    /// nothing is there to be planned for; both, where traffic can be foreseen.
     pub fn of(scenario: &Scenario) -> Self {
         match scenario.environment() {
             EnvironmentKind::Paper => Self::default(),
-            EnvironmentKind::Knative => Self {
-                observation: ObservationConfig {
-                    layout: LayoutKind::of(Features::Knative),
-                    hints: HintKind::Keep,
-                    ..ObservationConfig::default()
-                },
-                actions: ActionConfig { keep: true, pod_shares: vec![1.0, 0.5, 0.0] },
-                ..Self::default()
-            },
+            EnvironmentKind::Knative => {
+                let autoscaled = scenario.spec.kpa.as_ref().is_some_and(|kpa| kpa.enabled);
+                let mut generators =
+                    scenario.spec.service.iter().map(|service| service.trace.generator);
+                let random = generators.all(|kind| kind == Some(GeneratorKind::Random));
+                let pod_shares = match (autoscaled, random) {
+                    (false, _) => vec![1.0],
+                    (true, true) => vec![0.0],
+                    (true, false) => vec![1.0, 0.0],
+                };
+                Self {
+                    observation: ObservationConfig {
+                        layout: LayoutKind::of(Features::Knative),
+                        hints: HintKind::Keep,
+                        ..ObservationConfig::default()
+                    },
+                    actions: ActionConfig { keep: true, pod_shares },
+                    ..Self::default()
+                }
+            }
         }
     }
 
@@ -175,5 +190,45 @@ impl Environments {
                 total,
             )?),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_of_the_documentation_are_settings() {
+        let text = include_str!("../../docs/environments.md");
+        let block = text.split("```toml").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        let table: toml::Table = toml::from_str(block).unwrap();
+        let mut config: EnvironmentConfig = table["environment"].clone().try_into().unwrap();
+        assert_eq!((config.actions.keep, config.traffic.len()), (true, 1));
+        let scenario = Scenario::load("knative-random", &[]).unwrap();
+        let environments = config.prepare(&scenario, 0).unwrap();
+        assert_eq!(environments.make(2..4, 8).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn pods_to_choose_depend_on_who_adds_them() {
+        let shares = |name: &str, sets: &[&str]| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            EnvironmentConfig::of(&Scenario::load(name, &sets).unwrap()).actions.pod_shares
+        };
+        assert_eq!(shares("knative-random", &[]), [0.0]);
+        assert_eq!(shares("paper-knative", &[]), [1.0, 0.0]);
+        assert_eq!(shares("knative-random", &["kpa.enabled=false"]), [1.0]);
+        assert_eq!(shares("paper", &[]), [1.0]);
+    }
+
+    #[test]
+    fn noise_without_errors_to_draw_is_refused() {
+        for (name, forecaster) in [("knative-random", "perfect"), ("paper", "persistence")] {
+            let scenario = Scenario::load(name, &[]).unwrap();
+            let mut config = EnvironmentConfig::of(&scenario);
+            config.forecast =
+                ForecastConfig { forecaster: forecaster.to_owned(), noise: true, model: None };
+            assert_eq!(config.prepare(&scenario, 0).unwrap_err().exit_code(), 2);
+        }
     }
 }

@@ -518,6 +518,13 @@ mod tests {
         }
     }
 
+    /// All kinds of choices.
+    fn config(scenario: &Scenario) -> EnvironmentConfig {
+        let mut config = EnvironmentConfig::of(scenario);
+        config.actions.pod_shares = vec![1.0, 0.5, 0.0];
+        config
+    }
+
     fn random_choices(heads: &[usize], stream: u64) -> Vec<u32> {
         let mut rng = Streams::new(2).open_indexed("choices", stream);
         heads
@@ -544,7 +551,7 @@ mod tests {
             (&paper, "greedy", "persistence"),
         ] {
             let scenario = Scenario::load("knative-random", sets).unwrap();
-            let mut config = EnvironmentConfig::of(&scenario);
+            let mut config = config(&scenario);
             config.observation.hints = toml::Value::String(hints.to_owned()).try_into().unwrap();
             config.forecast.forecaster = forecaster.to_owned();
             let environments = config.prepare(&scenario, 3).unwrap();
@@ -598,7 +605,7 @@ mod tests {
     #[test]
     fn a_decision_earns_its_stage_and_answers_for_the_one_before() {
         let scenario = Scenario::load("knative-random", &[]).unwrap();
-        let mut config = EnvironmentConfig::of(&scenario);
+        let mut config = config(&scenario);
         let environments = config.prepare(&scenario, 0).unwrap();
         let traffic = TrainingTraffic::new(&scenario, &[], 0).unwrap();
         let seed = traffic.episode_seed(0);
@@ -633,7 +640,7 @@ mod tests {
     #[test]
     fn threads_parts_and_restoring_change_no_bit() {
         let scenario = Scenario::load("knative-random", &[]).unwrap();
-        let mut config = EnvironmentConfig::of(&scenario);
+        let mut config = config(&scenario);
         config.forecast.noise = true;
         config.traffic = ["random", "walk", "bursts"]
             .map(|kind| toml::from_str(&format!("kind = \"{kind}\"")).unwrap())
