@@ -309,7 +309,7 @@ impl Part {
             },
         )?;
         data.env_time += acted.elapsed();
-        for row in 0..n {
+        for (row, ends) in later.iter_mut().enumerate() {
             let place = rows.start + row;
             let reward = data.rewards[place];
             if !reward.is_finite() || !data.baselines[place].is_finite() {
@@ -319,7 +319,7 @@ impl Part {
                     data.baselines[place]
                 )));
             }
-            let (terminated, truncated) = (later[row], data.ends[place]);
+            let (terminated, truncated) = (*ends, data.ends[place]);
             if truncated && !terminated {
                 self.finals.places.push((step, row));
                 let start = self.finals.inputs.len();
@@ -329,8 +329,8 @@ impl Part {
             }
             // What follows is the start of an episode either way; a termination is worth 0.
             data.after[place] = if terminated { 0.0 } else { f32::NAN };
-            data.ends[place] = terminated || truncated;
-            later[row] = data.ends[place];
+            *ends = terminated || truncated;
+            data.ends[place] = *ends;
             self.sums[row] += reward;
             if let Some(record) = record {
                 let episode = &mut self.episodes[row];

@@ -35,11 +35,11 @@ impl ValueFunction {
         let third = &self.embeddings[third];
         let mut sums = [0.0_f32; LANES];
         for from in (0..UNITS).step_by(LANES) {
-            for lane in 0..LANES {
+            for (lane, sum) in sums.iter_mut().enumerate() {
                 let unit = from + lane;
                 let input = partial[unit] + third[unit];
                 let output = if input > 0.0 { input } else { 0.0 };
-                sums[lane] += self.weights[unit] * output;
+                *sum += self.weights[unit] * output;
             }
         }
         let [a, b, c, d, e, f, g, h] = sums;

@@ -93,8 +93,8 @@ pub fn improve(
     let mut curved = vec![0.0; span.len()];
     product(&direction, &mut curved)?;
     let curvature = dot(&direction, &curved);
-    // False for a direction of no length, and for NaN.
-    if !(curvature > 0.0) {
+    // A direction of no length leads nowhere.
+    if curvature.is_nan() || curvature <= 0.0 {
         return Ok(step);
     }
     let longest = (2.0 * config.target_kl / curvature).sqrt();

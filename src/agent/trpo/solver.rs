@@ -62,10 +62,11 @@ mod tests {
                 .unwrap();
             a.swap(column, pivot);
             b.swap(column, pivot);
+            let first = a[column].clone();
             for row in column + 1..n {
-                let factor = a[row][column] / a[column][column];
-                for k in column..n {
-                    a[row][k] -= factor * a[column][k];
+                let factor = a[row][column] / first[column];
+                for (value, first) in a[row].iter_mut().zip(&first) {
+                    *value -= factor * first;
                 }
                 b[row] -= factor * b[column];
             }

@@ -23,6 +23,9 @@ const MARGIN: f64 = 0.06;
 /// Points of a line at most: more than the figure has pixels would only make it larger.
 const POINTS: usize = 800;
 
+/// A column of the log.
+type Column = fn(&LogRow) -> Option<f64>;
+
 /// Draws the rows of a training's log.
 pub fn draw(title: &str, rows: &[LogRow]) -> Canvas {
     let width = WIDTH - LEFT - RIGHT;
@@ -32,8 +35,7 @@ pub fn draw(title: &str, rows: &[LogRow]) -> Canvas {
     canvas.text((LEFT, 22.0), fit(title, TITLE_SIZE, true, width), look);
     // Shares where there are any; the episodes' own need a single known trace.
     let shares = rows.iter().any(|row| row.evaluation_share.is_some());
-    let (episode, evaluation): (fn(&LogRow) -> Option<f64>, fn(&LogRow) -> Option<f64>) = if shares
-    {
+    let (episode, evaluation): (Column, Column) = if shares {
         (|row| row.episode_share.map(|x| 100.0 * x), |row| row.evaluation_share.map(|x| 100.0 * x))
     } else {
         (|row| row.episode_reward, |row| row.evaluation_reward)
