@@ -2,5 +2,7 @@
 
 mod episode;
 
+#[cfg(feature = "live")]
+pub(crate) use episode::push_rows;
 pub use episode::{EpisodeOptions, run_episode};
-pub(crate) use episode::{future, instants, push_rows, stage_after};
+pub(crate) use episode::{future, instants, stage_after};
