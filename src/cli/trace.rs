@@ -19,7 +19,7 @@ pub enum Verb {
     /// Show the services of a trace, their users and how these go.
     Show(Show),
     /// Make a trace from request counts or from what Locust recorded.
-    Import(trace_import::Args),
+    Import(Box<trace_import::Args>),
     /// Write a trace as CSV or as a locustfile.
     Export(trace_export::Args),
     /// Draw a synthetic trace.

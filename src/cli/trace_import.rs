@@ -66,7 +66,7 @@ pub struct Args {
     counts: Counts,
     #[cfg(feature = "live")]
     #[command(flatten)]
-    prometheus: super::trace_import_prometheus::Args,
+    prometheus: super::trace_import_prometheus::RangeQuery,
 }
 
 /// What only request counts have.

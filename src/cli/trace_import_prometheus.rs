@@ -19,7 +19,7 @@ const MAX_BODY_BYTES: usize = 64 << 20;
 /// What only range queries have.
 #[derive(clap::Args)]
 #[command(next_help_heading = "Prometheus")]
-pub struct Args {
+pub struct RangeQuery {
     /// PromQL whose series are the services: 'sum by (service) (locust_users)'.
     #[arg(long, value_name = "PROMQL")]
     query: Option<String>,
@@ -49,7 +49,7 @@ pub struct Args {
     ca_file: Option<PathBuf>,
 }
 
-impl Args {
+impl RangeQuery {
     /// The options that are given.
     pub(super) fn given(&self) -> impl Iterator<Item = &'static str> {
         [

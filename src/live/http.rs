@@ -3,6 +3,7 @@
 //! Every way to fail is a [`Fault`] of its own kind. No text holds a secret: user and password of a
 //! URL are taken out of it before anything is shown.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,6 @@ use crate::cli::VERSION;
 const QUOTED: usize = 200;
 
 /// A server that answers in JSON.
-#[derive(Debug)]
 pub struct Server {
     source: FaultSource,
     /// With user and password, if it has any.
@@ -42,25 +42,38 @@ struct Files {
 }
 
 /// The client that was built last, and the certificates that it was built of.
-#[derive(Debug)]
 struct Built {
     certificates: [Vec<u8>; 3],
     client: Client,
 }
 
 /// A client with the credentials of this moment.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Session {
     client: Client,
     authorization: Authorization,
 }
 
 /// What a request shows beside what the URL holds.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 enum Authorization {
     None,
     Bearer(HeaderValue),
     Basic(String, String),
+}
+
+/// Without the password that the URL may hold.
+impl fmt::Debug for Server {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Server").field("url", &self.shown).finish_non_exhaustive()
+    }
+}
+
+/// Without its credentials.
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Session").finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -261,7 +274,7 @@ impl Server {
             return Err(self.fault(FaultKind::Redirect, text));
         }
         let content_type = response.headers().get(CONTENT_TYPE).cloned();
-        let is_json = content_type.as_ref().is_none_or(|value| is_json(value));
+        let is_json = content_type.as_ref().is_none_or(is_json);
         if kind.is_none() && !is_json {
             let shown = content_type.as_ref().and_then(|value| value.to_str().ok());
             let text = format!("{url}: answers {} instead of JSON", shown.unwrap_or("something"));

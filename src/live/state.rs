@@ -22,7 +22,7 @@ const FILE: &str = "state.json";
 pub struct SavedState {
     /// Version of the format.
     pub version: u32,
-    /// Which checkpoint, scenario and forecaster it belongs to ([`super::Setup::identity`]).
+    /// Which checkpoint, scenario and forecaster it belongs to ([`super::setup::Setup::identity`]).
     pub identity: String,
     /// The tick, unix seconds.
     pub tick: i64,

