@@ -149,7 +149,7 @@ pub struct Rehearsed {
 /// Rehearses `setup` to the end of its scenario, or until `stop` says so; `None` when it had not begun then.
 ///
 /// # Errors
-/// [`Error::Input`] when the scenario is not one of `knative`, the address cannot be listened at or the
+/// [`crate::Error::Input`] when the scenario is not one of `knative`, the address cannot be listened at or the
 /// API server cannot be used.
 pub async fn rehearse(
     setup: &Rehearsal,
