@@ -32,6 +32,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const NAP: Duration = Duration::from_millis(50);
 /// Longest time between two looks at the API server.
 const LOOK: Duration = Duration::from_millis(250);
+/// How many ticks of one kind are told as they go wrong; the rest is counted in the summary.
+const TOLD: u64 = 3;
 /// Shortest time between two looks at the API server.
 const SHORTEST_LOOK: Duration = Duration::from_millis(10);
 
@@ -147,7 +149,7 @@ pub struct Rehearsed {
 /// Rehearses `setup` to the end of its scenario, or until `stop` says so; `None` when it had not begun then.
 ///
 /// # Errors
-/// [`Error::Input`] when the scenario is not one of `knative`, the address cannot be listened at or the
+/// [`crate::Error::Input`] when the scenario is not one of `knative`, the address cannot be listened at or the
 /// API server cannot be used.
 pub async fn rehearse(
     setup: &Rehearsal,
@@ -387,8 +389,14 @@ impl Play<'_> {
                 break true;
             }
             if self.clock.now_s() > until_s {
-                self.world.lock().standing.silent += 1;
-                (self.tell)(News::Silent(second));
+                let silent = {
+                    let mut world = self.world.lock();
+                    world.standing.silent += 1;
+                    world.standing.silent
+                };
+                if silent <= TOLD {
+                    (self.tell)(News::Silent(second));
+                }
                 break true;
             }
             if self.stopped_after(NAP, &mut scrapes).await {
@@ -417,12 +425,13 @@ impl Play<'_> {
         self.reported = Some(report.tick);
         let looked_s = self.clock.on_the_wall(report.looked_s);
         let out_of_step = looked_s < scraped_s + INGESTION.as_secs_f64();
-        {
-            let mut inner = self.world.lock();
-            inner.standing.reported += 1;
-            inner.standing.out_of_step += u64::from(out_of_step);
-        }
-        if out_of_step {
+        let so_far = {
+            let mut world = self.world.lock();
+            world.standing.reported += 1;
+            world.standing.out_of_step += u64::from(out_of_step);
+            world.standing.out_of_step
+        };
+        if out_of_step && so_far <= TOLD {
             (self.tell)(News::OutOfStep(second));
         }
         self.write_rows(second, second, &report.decision);
