@@ -190,6 +190,33 @@ impl MultiCategorical {
         }
     }
 
+    /// The probability of each option of each service, from a row of logits; a joint head's are
+    /// summed over the options of the other services.
+    pub fn marginals(&self, logits: &[f32]) -> Vec<Vec<f32>> {
+        let mut logits = logits.to_vec();
+        let mut probabilities = vec![0.0; logits.len()];
+        self.normalise(&mut logits, &mut probabilities);
+        let mut marginals: Vec<Vec<f32>> =
+            self.options.iter().map(|&count| vec![0.0; count]).collect();
+        let mut start = 0;
+        let mut actions = vec![0; self.options.len()];
+        for (group, &width) in self.groups.iter().enumerate() {
+            for (choice, &probability) in probabilities[start..start + width].iter().enumerate() {
+                self.set_choice(group, choice, &mut actions);
+                match self.head {
+                    Head::Factored => marginals[group][choice] = probability,
+                    Head::Joint => {
+                        for (marginal, &option) in marginals.iter_mut().zip(&actions) {
+                            marginal[option as usize] += probability;
+                        }
+                    }
+                }
+            }
+            start += width;
+        }
+        marginals
+    }
+
     /// Log-probability of `actions`, from a row of log-probabilities.
     pub fn log_probability(&self, log_probabilities: &[f32], actions: &[u32]) -> f32 {
         let mut start = 0;

@@ -1,7 +1,6 @@
 //! The guard's quota: what a decision asks for, once rolled out, fits into it.
 
 use super::intervention::{Intervention, Rule};
-use crate::scenario::spec::QuotaMode;
 use crate::scenario::{Profile, Scenario};
 use crate::snapshot::{ServiceDecision, Snapshot};
 
@@ -25,14 +24,14 @@ impl Amount {
     }
 }
 
-/// Keeps decisions within the smaller of the scenario's quota and the real one.
+/// Keeps decisions within the smaller of the scenario's quota and the real one, where a real one was
+/// read (live).
 ///
-/// A scenario whose quota is `accounted` allows what exceeds it (the paper's setting): there only a
-/// real ResourceQuota binds.
+/// In simulation nothing is cut: `accounted` measures what exceeds the quota, and under `enforced` pods
+/// that do not fit are denied, which is what a policy is judged by.
 #[derive(Clone, Debug)]
 pub(super) struct QuotaLimit {
     scenario: Amount,
-    enforced: bool,
     profiles: Vec<Profile>,
 }
 
@@ -41,16 +40,12 @@ impl QuotaLimit {
         let quota = &scenario.spec.quota;
         Self {
             scenario: Amount { cpu_m: quota.cpu_m.0, memory_mib: quota.memory_mib.0 },
-            enforced: quota.mode == QuotaMode::Enforced,
             profiles: scenario.profiles.clone(),
         }
     }
 
     fn limit(&self, snapshot: &Snapshot) -> Option<Amount> {
-        let real = snapshot.quota.unwrap_or_default();
-        if !self.enforced && real.cpu_m.is_none() && real.memory_mib.is_none() {
-            return None;
-        }
+        let real = snapshot.quota?;
         Some(Amount {
             cpu_m: self.scenario.cpu_m.min(real.cpu_m.unwrap_or(u64::MAX)),
             memory_mib: self.scenario.memory_mib.min(real.memory_mib.unwrap_or(u64::MAX)),
@@ -193,27 +188,27 @@ mod tests {
     }
 
     #[test]
-    fn an_accounted_quota_does_not_bind_a_real_one_and_an_enforced_one_do() {
-        let (accounted, scenario) = limit(&["quota.cpu_m=20000"]);
-        let mut services = wanted(&scenario);
-        let mut words = Vec::new();
-        accounted.keep(&snapshot(None), &mut services, &mut words);
-        assert_eq!((services, words.len()), (wanted(&scenario), 0));
-
-        let (enforced, scenario) = limit(&["quota.cpu_m=20000", "quota.mode=enforced"]);
-        for (limit, real, most) in [
-            (&enforced, None, 20_000),
-            (&accounted, Some(90_000), 20_000),
-            (&enforced, Some(9000), 9000),
-        ] {
+    fn the_smaller_of_the_scenarios_and_a_real_quota_binds_and_without_a_real_one_none() {
+        for mode in ["accounted", "enforced"] {
+            let (quota, scenario) = limit(&["quota.cpu_m=20000", &format!("quota.mode={mode}")]);
             let mut services = wanted(&scenario);
             let mut words = Vec::new();
-            limit.keep(&snapshot(real), &mut services, &mut words);
-            assert!(cpu(&services) <= most, "{services:?}");
-            assert!(services.iter().flatten().all(|one| one.pods >= 1));
-            assert!(words.iter().all(|word| word.rule == Rule::QuotaLimited), "{words:?}");
-            let largest = scenario.profiles[0].options[21].cpu.0;
-            assert!(cpu(&services) + largest > most, "no more is cut than needed: {services:?}");
+            quota.keep(&snapshot(None), &mut services, &mut words);
+            assert_eq!((services, words.len()), (wanted(&scenario), 0), "{mode}");
+
+            for (real, most) in [(90_000, 20_000), (9000, 9000)] {
+                let mut services = wanted(&scenario);
+                let mut words = Vec::new();
+                quota.keep(&snapshot(Some(real)), &mut services, &mut words);
+                assert!(cpu(&services) <= most, "{services:?}");
+                assert!(services.iter().flatten().all(|one| one.pods >= 1));
+                assert!(words.iter().all(|word| word.rule == Rule::QuotaLimited), "{words:?}");
+                let largest = scenario.profiles[0].options[21].cpu.0;
+                assert!(
+                    cpu(&services) + largest > most,
+                    "no more is cut than needed: {services:?}"
+                );
+            }
         }
     }
 

@@ -105,6 +105,16 @@ impl ActionSpace {
         }
     }
 
+    /// A choice in words: `option 3`, `option 3, pods x0.5`, `keep`.
+    pub fn describe(&self, service: usize, choice: u32) -> String {
+        match self.choice(service, choice) {
+            Some(Choice::Option { option, pods: 1.0 }) => format!("option {option}"),
+            Some(Choice::Option { option, pods }) => format!("option {option}, pods x{pods}"),
+            Some(Choice::Keep) => "keep".to_owned(),
+            None => format!("choice {choice}"),
+        }
+    }
+
     /// Writes the decision that `choices` stand for, given the users expected of each service. Its
     /// reason is left as it is.
     ///

@@ -149,10 +149,8 @@ pub trait Policy: Send + Sync {
 /// How an agent came to its decision.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
-    /// By service, the options it found best with their probabilities, best first.
-    pub choices: Vec<Vec<(u32, f32)>>,
-    /// Its estimate of the value of the state.
-    pub value: Option<f32>,
+    /// By service, the choices it found best with their probabilities, best first.
+    pub choices: Vec<Vec<(String, f32)>>,
 }
 
 /// When a policy decides on `knative`.

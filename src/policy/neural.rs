@@ -2,14 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Episode, Policy, PolicyState};
+use super::{Episode, Explanation, Policy, PolicyState};
 use crate::agent::{ActSpace, Agent};
-use crate::env::observation::{Expected, ObservationMemory, Observer, ObserverScratch};
+use crate::env::observation::{Expected, Features, ObservationMemory, Observer, ObserverScratch};
 use crate::error::{Error, Result};
 use crate::nn::checkpoint::layout_hash;
 use crate::predictor::Forecast;
 use crate::scenario::Scenario;
-use crate::snapshot::{Decision, Snapshot};
+use crate::snapshot::{Decision, Signal, Snapshot};
+
+/// How many of an agent's best choices are told.
+const TOLD: usize = 3;
 
 /// Takes the agent's most likely action.
 pub struct Neural {
@@ -146,5 +149,37 @@ impl Policy for Neural {
         state: &mut PolicyState,
     ) -> Result<Decision> {
         self.decide_with(snapshot, Expected::Forecast(forecast), state)
+    }
+
+    fn signals(&self) -> &'static [Signal] {
+        match self.agent.config.environment.observation.layout.features {
+            // CPU and latency follow from the option in force, as in the original.
+            Features::NineRaw | Features::Nine | Features::Opt => &[Signal::Users],
+            Features::Full | Features::Feat => {
+                &[Signal::Users, Signal::CpuCores, Signal::PodsReady]
+            }
+            Features::Knative => &Signal::ALL,
+        }
+    }
+
+    fn explain(&self, state: &PolicyState) -> Option<Explanation> {
+        let PolicyState::Neural(state) = state else { return None };
+        let distribution = self.agent.network.distribution();
+        let logits = &state.space.logits;
+        if logits.len() != distribution.width() {
+            return None;
+        }
+        let best = |(service, probabilities): (usize, Vec<f32>)| {
+            let mut order: Vec<u32> = (0..probabilities.len() as u32).collect();
+            order.sort_by(|&a, &b| probabilities[b as usize].total_cmp(&probabilities[a as usize]));
+            let told = order.into_iter().take(TOLD);
+            told.map(|choice| {
+                let words = self.observer.actions().describe(service, choice);
+                (words, probabilities[choice as usize])
+            })
+            .collect()
+        };
+        let marginals = distribution.marginals(logits);
+        Some(Explanation { choices: marginals.into_iter().enumerate().map(best).collect() })
     }
 }

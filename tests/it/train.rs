@@ -233,7 +233,21 @@ fn bad_input_names_the_place_and_the_remedy() {
             .assert()
     };
     evaluate("paper", &out).code(2).stderr(contains("model.safetensors: is damaged"));
-    evaluate("paper-knative", &out.join("last")).code(2).stderr(contains("layout"));
+
+    // The same services, but one has an option fewer.
+    let shown = quotascale().args(["scenario", "show", "paper"]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let other = work.path().join("other.toml");
+    let row = shown.lines().rfind(|line| line.trim_start().starts_with("{ cpu_m")).unwrap();
+    let fewer = shown.replacen(row, "", 1).replacen(
+        "option = 7, pods = 1, users = 16",
+        "option = 6, pods = 1, users = 16",
+        1,
+    );
+    fs::write(&other, fewer).unwrap();
+    evaluate(other.to_str().unwrap(), &out.join("last"))
+        .code(2)
+        .stderr(contains("options of its services"));
 }
 
 #[test]
