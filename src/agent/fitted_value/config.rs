@@ -27,9 +27,9 @@ pub struct FittedValueConfig {
 impl Default for FittedValueConfig {
     fn default() -> Self {
         Self {
-            horizon: 3,
-            states: 100_000,
-            last_states: 200_000,
+            horizon: 5,
+            states: 150_000,
+            last_states: 300_000,
             exploration: 0.15,
             epochs: 4,
             minibatch: 256,

@@ -13,8 +13,9 @@
 //!
 //! Each V_k is one hidden layer of ReLU units on the sum of three embeddings, one a service, of option
 //! and pods ([`ValueFunction`]); they are looked up in a table, so that the values of all joint actions
-//! cost one sum and one product each. Three functions are enough: with more steps to go V_k hardly
-//! changes but for a constant, while every further function carries the noise of the one before.
+//! cost one sum and one product each. Five functions are enough: with more steps to go V_k hardly
+//! changes but for a constant. The number of states matters more: with 400,000 over all functions the
+//! policy does not reach the priced greedy one, with 900,000 it does.
 
 mod checkpoint;
 mod config;
