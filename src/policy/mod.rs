@@ -71,6 +71,7 @@ pub mod paper;
 mod random;
 mod registry;
 mod replay;
+mod shipped;
 pub mod tuning;
 
 pub use external::{External, Process};
@@ -80,6 +81,7 @@ pub use neural::{Neural, NeuralState};
 pub use random::Random;
 pub use registry::{DEFAULT_POLICIES, Registry};
 pub use replay::Replay;
+pub use shipped::Shipped;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
