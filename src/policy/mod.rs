@@ -81,8 +81,8 @@ pub use neural::{Neural, NeuralState};
 pub use random::Random;
 pub use registry::{DEFAULT_POLICIES, Registry};
 pub use replay::Replay;
-pub use shipped::Shipped;
 use serde::{Deserialize, Serialize};
+pub use shipped::Shipped;
 
 use crate::error::{Error, Result};
 use crate::predictor::Forecast;

@@ -4,7 +4,9 @@
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, fit};
 use super::keys::{Key, draw_keys};
-use super::style::{INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, VERMILION, WIDTH, service_colour};
+use super::style::{
+    INK, LINE_WIDTH, SOFT_INK, TEXT_SIZE, TITLE_SIZE, VERMILION, WIDTH, service_colour,
+};
 use crate::agent::log::LogRow;
 
 const LEFT: f64 = 82.0;
@@ -46,12 +48,15 @@ pub fn draw(title: &str, logs: &[Vec<LogRow>]) -> Canvas {
     let look = TextLook::new(TEXT_SIZE, SOFT_INK, Align::Left);
     canvas.text((LEFT, 43.0), fit(&text, TEXT_SIZE, false, width), look);
     let thin = service_colour(0).tint(0.5);
-    let keys =
-        [Key::Line("a training, most likely actions", thin, &[]), Key::Line("median", VERMILION, &[])];
+    let keys = [
+        Key::Line("a training, most likely actions", thin, &[]),
+        Key::Line("median", VERMILION, &[]),
+    ];
     draw_keys(&mut canvas, &keys, LEFT, 66.0, width);
 
     let values = || lines.iter().flatten().map(|point| point.1).filter(|value| value.is_finite());
-    let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+    let (low, high) =
+        (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
     let (low, high) = if low <= high { (low, high) } else { (0.0, 1.0) };
     let room = (MARGIN * (high - low)).max(1e-9 * high.abs()).max(1e-6);
     let last = logs.iter().flatten().map(|row| row.steps).max().unwrap_or(1000);
