@@ -102,12 +102,21 @@ pub fn read_log(folder: &Path) -> Result<Vec<LogRow>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
+    let text = std::fs::read(&path).map_err(|source| Error::io("read", &path, source))?;
+    parse_log(&text, &path)
+}
+
+/// The rows of the log `text`, which messages call `place`.
+///
+/// # Errors
+/// [`Error::Input`] when it is no log.
+pub fn parse_log(text: &[u8], place: &Path) -> Result<Vec<LogRow>> {
     let wrong = |error: csv::Error| {
         let remedy = "remove the file, or train anew with --force";
-        Error::input(path.display(), error, remedy)
+        Error::input(place.display(), error, remedy)
     };
     let mut rows = Vec::new();
-    for row in csv::Reader::from_path(&path).map_err(wrong)?.deserialize() {
+    for row in csv::Reader::from_reader(text).deserialize() {
         match row {
             Ok(row) => rows.push(row),
             // The last line may have been cut off when the program was killed.

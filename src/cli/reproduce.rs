@@ -1,18 +1,25 @@
 //! `reproduce`: every table and figure of the paper's kind, with one command.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
+use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Common, VERSION, interrupt, print_json, print_line, progress};
+use super::train::{self, AgentName, train_in};
+use super::{Common, ScenarioArgs, VERSION, interrupt, print_json, print_line, progress};
+use crate::agent::checkpoint::LAST;
+use crate::agent::sb3;
 use crate::error::{Error, Result, read_input};
 use crate::evaluation::{self, Folder, Part, Shard, Watch};
 use crate::files::write_atomically;
+use crate::nn::Checkpoint;
 use crate::report::export::write_json;
 use crate::report::{self, Comparison, figures};
-use crate::reproduction::compose::{Results, folder, world_cup};
-use crate::reproduction::{Effort, Evaluation, evaluations};
+use crate::reproduction::compose::{Results, folder, their_zip, world_cup};
+use crate::reproduction::trainings::{self, Training, trainings};
+use crate::reproduction::{Effort, Evaluation, evaluations, their_agent};
 
 /// Says what a folder belongs to.
 const MANIFEST: &str = "reproduction.json";
@@ -26,7 +33,7 @@ pub struct Args {
     /// Few seeds: minutes instead of an hour.
     #[arg(long)]
     quick: bool,
-    /// Other people's data: World Cup 98 rows for the forecasts.
+    /// Other people's data: World Cup 98 rows for the forecasts, the paper's own agent.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
     /// Compute one part of the cells only, for another machine to take the others: I/N with 0 <= I < N.
@@ -43,7 +50,7 @@ pub struct Args {
 struct Manifest {
     version: String,
     quick: bool,
-    /// SHA-256 of the World Cup files.
+    /// SHA-256 of the World Cup files and of the paper's own agent.
     data: Option<String>,
     /// Where these data were.
     data_folder: Option<PathBuf>,
@@ -77,10 +84,11 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         shard: args.shard,
     };
     claim(&args.out, &manifest, args.force)?;
+    import_theirs(&args.out, &manifest)?;
     let evaluations = evaluations();
     let plans: Vec<evaluation::Plan> = evaluations
         .iter()
-        .map(|evaluation| evaluation.plan(manifest.effort()))
+        .map(|evaluation| evaluation.plan(&args.out, manifest.effort()))
         .collect::<Result<_>>()?;
     let parts: Vec<Option<Part>> =
         plans.iter().map(|plan| args.shard.map(|shard| plan.part(shard, None))).collect();
@@ -94,7 +102,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let bar = progress::bar(common, cells as u64, "runs");
     let watch = Watch { stop: &interrupt::interrupted, done: &|| bar.inc(1) };
     for ((evaluation, plan), part) in evaluations.iter().zip(&plans).zip(parts) {
-        let done = compute(evaluation, plan, part, args, watch);
+        let done = compute(evaluation, plan, part, &args.out, args.force, watch);
         if done.is_err() {
             bar.finish_and_clear();
         }
@@ -111,7 +119,15 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         print_line(format!("results  {}", args.out.display()))?;
         return print_line("`quotascale merge` of all shards makes the report");
     }
-    finish(&args.out, &manifest, cells, common)
+    finish(&args.out, &manifest, cells, args.force, common)
+}
+
+/// Imports the paper's own agent, where the data hold it.
+fn import_theirs(out: &Path, manifest: &Manifest) -> Result<()> {
+    match manifest.data_folder.as_deref().and_then(their_zip) {
+        Some(zip) => sb3::read(&zip)?.save(&their_agent(out)),
+        None => Ok(()),
+    }
 }
 
 /// Computes what is missing of one evaluation, and compares unless it is a shard.
@@ -119,13 +135,14 @@ fn compute(
     evaluation: &Evaluation,
     plan: &evaluation::Plan,
     part: Option<Part>,
-    args: &Args,
+    out: &Path,
+    force: bool,
     watch: Watch<'_>,
 ) -> Result<()> {
-    let path = folder(&args.out, evaluation.id);
+    let path = folder(out, evaluation.id);
     let shard = part.as_ref().map(|part| part.shard);
     let command = evaluation.command();
-    let folder = Folder::open_part(&path, &command, &plan.scenario, VERSION, args.force, part)?;
+    let folder = Folder::open_part(&path, &command, &plan.scenario, VERSION, force, part)?;
     match shard {
         // Warnings of runs stand in their summaries; here they would drown the progress.
         Some(shard) => evaluation::compute_shard(plan, &folder, shard, watch).map(drop),
@@ -142,8 +159,76 @@ fn keep(comparison: &Comparison, folder: &Folder) -> Result<()> {
     report::draw_comparison(comparison, &folder.path().join("figures")).map(drop)
 }
 
-/// Writes the report and the figures of all chapters.
-fn finish(out: &Path, manifest: &Manifest, cells: usize, common: Common) -> anyhow::Result<()> {
+/// Trains what is not yet trained, and evaluates it. Gives how many cells that were.
+fn train_all(out: &Path, manifest: &Manifest, force: bool, common: Common) -> Result<usize> {
+    let trainings = trainings(manifest.effort());
+    for (index, training) in trainings.iter().enumerate() {
+        if !common.quiet && !common.json {
+            eprintln!("training {} of {}: {}", index + 1, trainings.len(), training.id);
+        }
+        let bar = progress::bar_with_report(common, 0);
+        let done = train_one(training, out, force, &bar);
+        bar.finish_and_clear();
+        done.map_err(|error| match error {
+            Error::Interrupted { .. } => Error::Interrupted {
+                saved: format!(
+                    "training {} of {} is saved; the same command goes on",
+                    index + 1,
+                    trainings.len()
+                ),
+            },
+            other => other,
+        })?;
+    }
+    let mut cells = 0;
+    for evaluation in trainings::evaluations(manifest.effort()) {
+        let plan = evaluation.plan(out, manifest.effort())?;
+        cells += plan.cell_count();
+        let watch = Watch { stop: &interrupt::interrupted, done: &|| {} };
+        compute(&evaluation, &plan, None, out, force, watch)?;
+    }
+    Ok(cells)
+}
+
+/// One training to its end, gone on with where it was interrupted.
+fn train_one(training: &Training, out: &Path, force: bool, bar: &ProgressBar) -> Result<()> {
+    let folder = trainings::folder(out, &training.id);
+    let started = Checkpoint::exists(&folder.join(LAST));
+    let config = folder.with_extension("toml");
+    write_atomically(&config, |writer| writer.write_all(training.settings.as_bytes()))?;
+    let args = train::Args {
+        scenario: ScenarioArgs {
+            scenario: training.scenario.to_owned(),
+            trace: None,
+            corrections: None,
+            set: training.sets.clone(),
+        },
+        agent: match training.agent {
+            trainings::AGENT => AgentName::RecurrentPpo,
+            _ => AgentName::Ppo,
+        },
+        config: Some(config),
+        steps: training.steps,
+        observation: None,
+        hints: None,
+        head: None,
+        seed: training.seed,
+        out: None,
+        resume: started && !force,
+        force: started && force,
+    };
+    train_in(&args, &args.scenario.load()?, &folder, bar).map(drop)
+}
+
+/// Trains, then writes the report and the figures of all chapters.
+fn finish(
+    out: &Path,
+    manifest: &Manifest,
+    cells: usize,
+    force: bool,
+    common: Common,
+) -> anyhow::Result<()> {
+    let cells = cells + train_all(out, manifest, force, common)?;
     if !common.quiet && !common.json {
         eprintln!("drawing the figures and writing the report …");
     }
@@ -207,6 +292,8 @@ pub(super) fn merge(
         }
     }
     claim(out, &whole, force)?;
+    import_theirs(out, &whole)?;
+    interrupt::catch();
     let mut cells = 0;
     for evaluation in evaluations() {
         let parts: Vec<PathBuf> = shards.iter().map(|shard| folder(shard, evaluation.id)).collect();
@@ -216,9 +303,9 @@ pub(super) fn merge(
         }
         let optima = merged.optima.as_ref();
         keep(&Comparison::new(&merged.summaries, optima, None)?, &merged.folder)?;
-        cells += evaluation.plan(whole.effort())?.cell_count();
+        cells += evaluation.plan(out, whole.effort())?.cell_count();
     }
-    finish(out, &whole, cells, common)
+    finish(out, &whole, cells, force, common)
 }
 
 /// Makes the folder of `manifest`, or goes on with it.
@@ -242,17 +329,19 @@ fn claim(out: &Path, manifest: &Manifest, force: bool) -> Result<()> {
 }
 
 fn hash_of_data(data: &Path) -> Result<String> {
-    let files = world_cup(data);
+    let mut files = world_cup(data);
+    files.extend(their_zip(data));
     if files.is_empty() {
         return Err(Error::input(
             format!("--data {}", data.display()),
-            "there is no World Cup file in it",
-            "name a folder with wc98_small_2min.csv or wc98_tournament_2min.csv",
+            "there is no World Cup file in it, nor the paper's own agent",
+            "name a folder with wc98_small_2min.csv, wc98_tournament_2min.csv or B_tt_TRPOtanh128.zip",
         ));
     }
     let mut hash = Sha256::new();
     for file in files {
-        hash.update(read_input(&file)?);
+        let bytes = fs::read(&file).map_err(|source| Error::io("read", &file, source))?;
+        hash.update(bytes);
     }
     Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -183,52 +183,93 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     if args.agent == AgentName::FittedValue {
         return train_fitted_value::run(args, &scenario, common);
     }
-    let mut plan = plan(args, &scenario)?;
-    let kind = plan.name();
-    let out = args
-        .out
-        .clone()
-        .unwrap_or_else(|| PathBuf::from("runs").join(format!("train-{kind}-{}", scenario.name())));
+    let plan = plan(args, &scenario)?;
+    let out = args.out.clone().unwrap_or_else(|| {
+        PathBuf::from("runs").join(format!("train-{}-{}", plan.name(), scenario.name()))
+    });
     check_place(&out, args)?;
-    let environments = plan.parts_mut().0.prepare(&scenario, args.seed)?;
-    refuse_infinite_rewards(&scenario, &environments, plan.environments() as u64)?;
-    let agent = agent(&plan, &scenario, &environments, args.seed)?;
+    let bar = progress::bar_with_report(common, 0);
+    let trained = train(plan, args, &scenario, &out, &bar);
+    bar.finish_and_clear();
+    report(&trained?, &scenario, args, &out, common)
+}
+
+/// A training that was done to its end.
+pub(super) struct Trained {
+    kind: &'static str,
+    steps: u64,
+    updates: u64,
+    parameters: usize,
+    outcome: Outcome,
+    figures: Vec<PathBuf>,
+}
+
+/// Trains in the folder `out`, or goes on with the training that is there, to the end; `args` are those
+/// of the command that would do it by itself.
+///
+/// # Errors
+/// As `train` on the command line; [`Error::Interrupted`] when the user stops it.
+pub(super) fn train_in(
+    args: &Args,
+    scenario: &Scenario,
+    out: &Path,
+    bar: &ProgressBar,
+) -> Result<Trained> {
+    train(plan(args, scenario)?, args, scenario, out, bar)
+}
+
+fn train(
+    mut plan: Plan,
+    args: &Args,
+    scenario: &Scenario,
+    out: &Path,
+    bar: &ProgressBar,
+) -> Result<Trained> {
+    let kind = plan.name();
+    let environments = plan.parts_mut().0.prepare(scenario, args.seed)?;
+    refuse_infinite_rewards(scenario, &environments, plan.environments() as u64)?;
+    let agent = agent(&plan, scenario, &environments, args.seed)?;
     if args.resume {
-        check_same_training(&out, &agent)?;
+        check_same_training(out, &agent)?;
     }
     // Held out: episodes of another master seed, so of no training and of no evaluation.
     let held_out = Streams::new(args.seed).open("held-out-traffic").next_u64();
-    let judged = plan.environment().clone().prepare(&scenario, held_out)?;
+    let judged = plan.environment().clone().prepare(scenario, held_out)?;
     let judge = Judge {
         make: &|range, total| judged.make(range, total),
         environments: if judged.repeats() { 1 } else { plan.evaluation_episodes() },
-        optima: optima(&scenario, &judged)?,
+        optima: optima(scenario, &judged)?,
     };
     let ppo = plan.learner(agent, &|range, total| environments.make(range, total))?;
     if args.force {
-        remove_training(&out)?;
+        remove_training(out)?;
     }
-    let mut trainer = begin(ppo, judge, &out, args.resume, &scenario)?;
+    let mut trainer = begin(ppo, judge, out, args.resume, scenario)?;
 
     interrupt::catch();
-    let bar = progress::bar_with_report(common, trainer.ppo().config.steps);
+    bar.set_length(trainer.ppo().config.steps);
     bar.set_position(trainer.ppo().steps);
-    let outcome = trainer.run(&mut Observer { bar: &bar });
-    bar.finish_and_clear();
-    let outcome = outcome?;
+    let outcome = trainer.run(&mut Observer { bar })?;
     let title = format!("Training of {kind} on {}, seed {}", scenario.name(), args.seed);
     let figures = report::draw_training(&title, trainer.rows(), &out.join("figures"))?;
+    let ppo = trainer.ppo();
     if !outcome.done {
         return Err(Error::Interrupted {
             saved: format!(
                 "the training is saved in {} after step {}; go on with --resume",
                 out.display(),
-                trainer.ppo().steps
+                ppo.steps
             ),
-        }
-        .into());
+        });
     }
-    report(kind, &scenario, args, &out, &trainer, &outcome, &figures, common)
+    Ok(Trained {
+        kind,
+        steps: ppo.steps,
+        updates: ppo.updates,
+        parameters: ppo.agent.parameters.values.len(),
+        outcome,
+        figures,
+    })
 }
 
 fn plan(args: &Args, scenario: &Scenario) -> Result<Plan> {
@@ -484,42 +525,36 @@ impl Watch for Observer<'_> {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "all that is said at the end")]
 fn report(
-    kind: &str,
+    trained: &Trained,
     scenario: &Scenario,
     args: &Args,
     out: &Path,
-    trainer: &Trainer<'_>,
-    outcome: &Outcome,
-    figures: &[PathBuf],
     common: Common,
 ) -> anyhow::Result<()> {
-    let ppo = trainer.ppo();
+    let &Trained { kind, steps, updates, parameters, ref outcome, ref figures } = trained;
+    let steps_per_s = steps as f64 / outcome.seconds;
     if common.json {
         return print_json(&Summary {
             out: out.display().to_string(),
             agent: kind,
             scenario: scenario.name(),
             seed: args.seed,
-            steps: ppo.steps,
-            updates: ppo.updates,
-            parameters: ppo.agent.parameters.values.len(),
+            steps,
+            updates,
+            parameters,
             last: outcome.last,
             best: outcome.best,
             seconds: outcome.seconds,
-            steps_per_s: ppo.steps as f64 / outcome.seconds,
+            steps_per_s,
         });
     }
     print_line(format!(
-        "{kind} on {}, seed {}: {} steps, {} updates of {} parameters in {:.1} s ({:.1} k steps/s)",
+        "{kind} on {}, seed {}: {steps} steps, {updates} updates of {parameters} parameters in {:.1} s ({:.1} k steps/s)",
         scenario.name(),
         args.seed,
-        ppo.steps,
-        ppo.updates,
-        ppo.agent.parameters.values.len(),
         outcome.seconds,
-        ppo.steps as f64 / outcome.seconds / 1000.0
+        steps_per_s / 1000.0
     ))?;
     for (name, evaluation) in [("last", outcome.last), ("best", outcome.best)] {
         let Some(evaluation) = evaluation else { continue };

@@ -15,6 +15,7 @@
 //! before the first; [`Checkpoint::load`] finds whichever is whole if a replacement was cut off.
 //! Loading writes nothing, so a read-only volume serves.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -196,8 +197,7 @@ impl Checkpoint {
     pub fn load(folder: &Path, kinds: &[&str], layout: Option<&Value>) -> Result<Self> {
         let places = Places::new(folder)?;
         let place = places.whole();
-        let stamp_path = place.join(METADATA);
-        if !place.is_dir() || !stamp_path.is_file() {
+        if !place.is_dir() || !place.join(METADATA).is_file() {
             let problem = if folder.exists() {
                 "is no checkpoint: it holds no metadata.json"
             } else {
@@ -206,7 +206,42 @@ impl Checkpoint {
             let remedy = "name the folder of a checkpoint, as `train` writes it";
             return Err(Error::input(folder.display(), problem, remedy));
         }
-        let stamp: Stamp = parse(&stamp_path, &read(&stamp_path)?)?;
+        Self::from_files(place, kinds, layout, &|name| read(&place.join(name)).map(Cow::Owned))
+    }
+
+    /// The checkpoint of these files, names and contents, as [`Self::load`] reads those of a folder;
+    /// `place` is what messages call it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn from_bytes(
+        files: &[(&str, &[u8])],
+        place: &Path,
+        kinds: &[&str],
+        layout: Option<&Value>,
+    ) -> Result<Self> {
+        let find = |wanted: &str| {
+            let found = files.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, bytes)| Cow::Borrowed(*bytes)).ok_or_else(|| {
+                Error::input(
+                    place.join(wanted).display(),
+                    "the file is missing",
+                    "take another checkpoint: this one is incomplete",
+                )
+            })
+        };
+        Self::from_files(place, kinds, layout, &find)
+    }
+
+    /// From what `source` gives for the name of a file in `place`.
+    fn from_files<'a>(
+        place: &Path,
+        kinds: &[&str],
+        layout: Option<&Value>,
+        source: &dyn Fn(&str) -> Result<Cow<'a, [u8]>>,
+    ) -> Result<Self> {
+        let stamp_path = place.join(METADATA);
+        let stamp: Stamp = parse(&stamp_path, &source(METADATA)?)?;
         let kind = stamp.metadata.kind.as_str();
         if !kinds.is_empty() && !kinds.contains(&kind) {
             return Err(Error::input(
@@ -215,15 +250,14 @@ impl Checkpoint {
                 "name a checkpoint of the right kind",
             ));
         }
-        let bytes = |name: &str| -> Result<Option<Vec<u8>>> {
+        let bytes = |name: &str| -> Result<Option<Cow<'a, [u8]>>> {
             let Some(expected) = stamp.files.get(name) else { return Ok(None) };
-            let path = place.join(name);
-            let bytes = read(&path)?;
+            let bytes = source(name)?;
             if hash(&bytes) == *expected {
                 return Ok(Some(bytes));
             }
             Err(Error::input(
-                path.display(),
+                place.join(name).display(),
                 "is damaged or was changed: it is not the file that was written",
                 "copy the whole checkpoint again, or take another one",
             ))
@@ -483,6 +517,30 @@ mod tests {
         *bytes.last_mut().unwrap() ^= 1;
         fs::write(&path, &bytes).unwrap();
         assert!(message(load()).contains("model.safetensors: is damaged"));
+    }
+
+    #[test]
+    fn bytes_go_through_the_checks_of_a_folder() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("agent");
+        checkpoint(1).save(&folder).unwrap();
+        let names = [MODEL, OPTIMIZER, NORMALISER, RNG, CONFIG, LAYOUT, METADATA];
+        let read = names.map(|name| fs::read(folder.join(name)).unwrap());
+        let whole: Vec<(&str, &[u8])> =
+            names.into_iter().zip(read.iter().map(Vec::as_slice)).collect();
+        let load = |files: &[(&str, &[u8])], kinds: &[&str]| {
+            Checkpoint::from_bytes(files, Path::new("shipped"), kinds, None)
+        };
+        assert_eq!(load(&whole, &["recurrent-ppo"]).unwrap(), checkpoint(1));
+        assert!(message(load(&whole, &["trpo"])).contains("not trpo"));
+        for index in 0..whole.len() {
+            let mut files = whole.clone();
+            files[index].1 = &files[index].1[1..];
+            let text = message(load(&files, &[]));
+            assert!(text.contains(&format!("shipped/{}", names[index])), "{text}");
+            files.remove(index);
+            assert!(message(load(&files, &[])).contains("is missing"));
+        }
     }
 
     #[test]

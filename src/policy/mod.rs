@@ -71,6 +71,7 @@ pub mod paper;
 mod random;
 mod registry;
 mod replay;
+mod shipped;
 pub mod tuning;
 
 pub use external::{External, Process};
@@ -81,6 +82,7 @@ pub use random::Random;
 pub use registry::{DEFAULT_POLICIES, Registry};
 pub use replay::Replay;
 use serde::{Deserialize, Serialize};
+pub use shipped::Shipped;
 
 use crate::error::{Error, Result};
 use crate::predictor::Forecast;

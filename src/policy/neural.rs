@@ -66,8 +66,11 @@ impl Neural {
             return Err(Error::input(
                 format!("policy {place}"),
                 format!(
-                    "the agent expects other features (layout {found:.12}) than scenario {} gives (layout {wanted:.12})",
-                    scenario.name()
+                    "the agent expects {} features (layout {found:.12}), scenario {} gives {} that are not the same \
+                     (layout {wanted:.12})",
+                    agent.config.shape.features(),
+                    scenario.name(),
+                    observer.len(),
                 ),
                 "use the scenario and settings that it was trained with, or train again",
             ));

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::shipped::Shipped;
 use super::tuning::Tuned;
 use super::{External, Fixed, Hybrid, Neural, Policy, Random, Replay, knative, paper};
 use crate::agent::fitted_value::FittedValue;
@@ -72,6 +73,22 @@ impl<'a> Registry<'a> {
         Ok(Arc::new(Neural::new(name, agent, self.scenario, &folder.display().to_string())?))
     }
 
+    /// The agent of the kind `kind` that comes with the program for this scenario.
+    fn shipped(&self, kind: &str) -> Result<Arc<dyn Policy>> {
+        let name = self.scenario.name();
+        let Some(shipped) = Shipped::find(kind, name) else {
+            return Err(Error::input(
+                format!("policy {kind}"),
+                format!("no checkpoint for scenario {name} is shipped"),
+                format!(
+                    "train one (`quotascale train {name} --agent {kind}`) and give its folder, also as NAME:FOLDER"
+                ),
+            ));
+        };
+        let place = shipped.place().display().to_string();
+        Ok(Arc::new(Neural::new(kind, shipped.agent()?, self.scenario, &place)?))
+    }
+
     /// The policy `text`: a name, `fixed:21/6/7`, `replay:FILE`, `external:COMMAND`, the folder of an
     /// agent, or NAME:FOLDER.
     ///
@@ -118,11 +135,7 @@ impl<'a> Registry<'a> {
                 Ok(Arc::new(knative::Clairvoyant::new(scenario, Arc::clone(model))))
             }
             ("oracle", None) => Ok(Arc::new(paper::Oracle)),
-            _ if LEARNED.contains(&text) => Err(Error::input(
-                format!("policy {text}"),
-                format!("no checkpoint for scenario {} is shipped", scenario.name()),
-                "train one (`quotascale train`) and give its folder, also as NAME:FOLDER",
-            )),
+            _ if LEARNED.contains(&text) => self.shipped(text),
             _ => {
                 let known = DEFAULT_POLICIES.join(", ");
                 Err(Error::input(

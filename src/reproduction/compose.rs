@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::plan::{Chapter, Evaluation, Show, chapters, evaluations};
-use super::{Effort, forecasts};
+use super::{Effort, THEIRS, forecasts, their_agent, trainings};
 use crate::error::{Error, Result};
 use crate::evaluation::{Cell, Cells, origin};
+use crate::nn::Checkpoint;
 use crate::policy::{DEFAULT_POLICIES, Registry, tuning};
 use crate::report::comparison::Comparison;
 use crate::report::html::{Figure, Page, Section, Table, sections};
@@ -18,6 +19,9 @@ use crate::trace::series::{Series, SeriesRule};
 const LEARNED: [&str; 4] = ["recurrent-ppo", "ppo", "trpo", "fitted-value"];
 /// World Cup 98 in the folder of other people's data: 2-minute rows, users from 1 to 100.
 const WORLD_CUP: [&str; 2] = ["wc98_small_2min.csv", "wc98_tournament_2min.csv"];
+
+/// The paper's own agent.
+const THEIR_ZIP: &str = "B_tt_TRPOtanh128.zip";
 
 /// Where the results are and how they came about.
 #[derive(Clone, Copy, Debug)]
@@ -35,6 +39,12 @@ pub struct Results<'a> {
 /// The folder of an evaluation.
 pub fn folder(root: &Path, id: &str) -> PathBuf {
     root.join("evaluations").join(id)
+}
+
+/// The paper's own agent in `data`, directly or in `sb3`: a zip of Stable-Baselines3.
+pub fn their_zip(data: &Path) -> Option<PathBuf> {
+    let places = [data.to_owned(), data.join("sb3")];
+    places.iter().map(|place| place.join(THEIR_ZIP)).find(|file| file.is_file())
 }
 
 /// The World Cup files in `data`, directly or in `traces`.
@@ -83,6 +93,8 @@ impl Results<'_> {
                 Show::Timelines(id, policies) => self.timelines(id, policies, &mut section)?,
                 Show::Worlds(title, worlds) => self.worlds(title, worlds, &mut section)?,
                 Show::Forecasts => self.forecasts(&mut section)?,
+                Show::Curves => self.curves(&mut section)?,
+                Show::Parts => self.parts(&mut section)?,
             }
         }
         Ok(section)
@@ -104,7 +116,7 @@ impl Results<'_> {
 
     /// Runs of the first seed, computed once more with every tick.
     fn timelines(&self, id: &str, policies: &[&str], section: &mut Section) -> Result<()> {
-        let mut plan = find(id)?.plan(self.effort)?;
+        let mut plan = find(id)?.plan(self.root, self.effort)?;
         plan.options.ticks = true;
         let cells = Cells::new(&plan, None)?;
         for name in policies {
@@ -170,6 +182,80 @@ impl Results<'_> {
         Ok(())
     }
 
+    fn curves(&self, section: &mut Section) -> Result<()> {
+        let logs = trainings::logs(self.root, self.effort)?;
+        let title = format!("Training of {} on {}", trainings::AGENT, trainings::CURVES_ON);
+        let rows = logs.iter().enumerate().filter_map(|(index, rows)| {
+            let last = rows.iter().rfind(|row| row.evaluation_reward.is_some())?;
+            let number = |value: Option<f64>, digits| {
+                value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
+            };
+            Some(vec![
+                (index + 1).to_string(),
+                last.steps.to_string(),
+                number(last.evaluation_reward, 2),
+                number(last.evaluation_share.map(|share| 100.0 * share), 2),
+            ])
+        });
+        let header = ["training", "steps", "reward", "% of the optimum"];
+        let numbers = Table {
+            caption: "At the end of each training, most likely actions".to_owned(),
+            header: header.map(str::to_owned).into(),
+            rows: rows.collect(),
+        };
+        section.figures.push(Figure {
+            description:
+                "What the most likely actions earn, over environment steps; a line a training."
+                    .to_owned(),
+            svg: figures::curves_svg(&title, &logs)?,
+            title,
+            numbers: vec![numbers],
+        });
+        section.paragraphs.push(match self.effort {
+            Effort::Full => {
+                format!("{} trainings, seeds from 0, in the folder trainings.", logs.len())
+            }
+            Effort::Quick => {
+                "The training of the agent that is shipped with the program; a full reproduction \
+                              trains five."
+                    .to_owned()
+            }
+        });
+        Ok(())
+    }
+
+    fn parts(&self, section: &mut Section) -> Result<()> {
+        match self.effort {
+            Effort::Full => {
+                self.worlds("Agents with a part left out", &trainings::parts(), section)
+            }
+            Effort::Quick => {
+                let text = "Trained and shown in a full reproduction only.";
+                section.paragraphs.push(text.to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a policy is run in an evaluation, or why not.
+    fn state(&self, evaluation: &Evaluation, policy: &str) -> Result<String> {
+        if evaluation.policies.contains(&policy) {
+            return Ok("run".to_owned());
+        }
+        if evaluation.theirs && policy == THEIRS {
+            return Ok(match Checkpoint::exists(&their_agent(self.root)) {
+                true => "run (the paper's own)".to_owned(),
+                false => "not available (--data)".to_owned(),
+            });
+        }
+        let scenario = evaluation.scenario()?;
+        let settings = || tuning::search(&scenario);
+        Ok(match Registry::new(&scenario, &settings)?.policy(policy) {
+            Ok(_) => "not run".to_owned(),
+            Err(_) => "no checkpoint".to_owned(),
+        })
+    }
+
     /// Every policy of the comparison on each of the four scenarios.
     fn coverage(&self) -> Result<Table> {
         let mains = ["paper", "paper-random", "paper-knative", "knative-random"];
@@ -177,7 +263,7 @@ impl Results<'_> {
         for policy in DEFAULT_POLICIES.iter().chain(&LEARNED) {
             let mut row = vec![(*policy).to_owned()];
             for id in mains {
-                row.push(state(&find(id)?, policy)?);
+                row.push(self.state(&find(id)?, policy)?);
             }
             rows.push(row);
         }
@@ -192,21 +278,9 @@ impl Results<'_> {
     }
 }
 
-/// Whether a policy is run in an evaluation, or why not.
-fn state(evaluation: &Evaluation, policy: &str) -> Result<String> {
-    if evaluation.policies.contains(&policy) {
-        return Ok("run".to_owned());
-    }
-    let scenario = evaluation.scenario()?;
-    let settings = || tuning::search(&scenario);
-    Ok(match Registry::new(&scenario, &settings)?.policy(policy) {
-        Ok(_) => "not run".to_owned(),
-        Err(_) => "no checkpoint".to_owned(),
-    })
-}
-
 fn find(id: &str) -> Result<Evaluation> {
-    let found = evaluations().into_iter().find(|evaluation| evaluation.id == id);
+    let trained = trainings::evaluations(Effort::Full);
+    let found = evaluations().into_iter().chain(trained).find(|evaluation| evaluation.id == id);
     found.ok_or_else(|| Error::Failed(format!("no evaluation is called {id}")))
 }
 

@@ -2,14 +2,16 @@
 //! shown.
 //!
 //! [`plan`] declares evaluations (policies and seeds on a scenario, each in a folder of its own) and
-//! chapters that show them; [`compose`] turns results into sections of a report. Adding an experiment
+//! chapters that show them; [`trainings`] what is trained for it; [`compose`] turns results into sections of a report. Adding an experiment
 //! means adding a line to the plan. Evaluations share nothing, so they can be cut into shards, stopped
 //! and gone on with like any other.
 
 pub mod compose;
 pub mod forecasts;
 pub mod plan;
+pub mod trainings;
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use plan::{Chapter, Evaluation, Show, chapters, evaluations};
@@ -17,6 +19,7 @@ pub use plan::{Chapter, Evaluation, Show, chapters, evaluations};
 use crate::env::knative::EpisodeOptions;
 use crate::error::Result;
 use crate::evaluation;
+use crate::nn::Checkpoint;
 use crate::policy::{Registry, tuning};
 use crate::predictor::ForecasterKind;
 use crate::scenario::Scenario;
@@ -30,6 +33,14 @@ pub enum Effort {
     Full,
 }
 
+/// The paper's own agent, in the tables.
+pub const THEIRS: &str = "trpo";
+
+/// Where the paper's own agent is imported to, in the folder `root` of a reproduction.
+pub fn their_agent(root: &Path) -> PathBuf {
+    root.join("agents").join(THEIRS)
+}
+
 impl Evaluation {
     /// The scenario as changed.
     ///
@@ -40,18 +51,29 @@ impl Evaluation {
     }
 
     /// What is run. Policies keep the settings that were tuned for the unchanged scenario: a changed
-    /// world is a test of robustness, not a new problem.
+    /// world is a test of robustness, not a new problem. Agents that were trained or imported are in the
+    /// folder `root` of the reproduction.
     ///
     /// # Errors
-    /// As [`Self::scenario`].
-    pub fn plan(&self, effort: Effort) -> Result<evaluation::Plan> {
+    /// As [`Self::scenario`]; [`crate::Error::Input`] when an agent is not there.
+    pub fn plan(&self, root: &Path, effort: Effort) -> Result<evaluation::Plan> {
         let base = Scenario::load(self.scenario, &[])?;
         let scenario = Arc::new(self.scenario()?);
         let settings = || match tuning::stored(&base)? {
             Some(tuned) => Ok(tuned),
             None => tuning::search(&base),
         };
-        let policies = Registry::new(&scenario, &settings)?.policies(&[self.policies.join(",")])?;
+        let registry = Registry::new(&scenario, &settings)?;
+        let mut policies = registry.policies(&[self.policies.join(",")])?;
+        let trained = self.trained.iter();
+        let mut agents: Vec<(&str, PathBuf)> =
+            trained.map(|(name, id)| (name.as_str(), trainings::folder(root, id))).collect();
+        if self.theirs && Checkpoint::exists(&their_agent(root)) {
+            agents.push((THEIRS, their_agent(root)));
+        }
+        for (name, folder) in agents {
+            policies.push(registry.policy(&format!("{name}:{}", folder.display()))?);
+        }
         let forecaster: ForecasterKind = self.forecaster.parse()?;
         let foresight = forecaster.for_scenario(&scenario)?;
         let seeds = match effort {

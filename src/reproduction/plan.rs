@@ -13,6 +13,10 @@ pub struct Evaluation {
     pub forecaster: &'static str,
     /// The policies.
     pub policies: &'static [&'static str],
+    /// Agents that this reproduction trained: names, and the trainings' folders.
+    pub trained: Vec<(String, String)>,
+    /// Whether the paper's own agent is among them, where it is there.
+    pub theirs: bool,
     /// How many seeds, from 0: in a quick and in a full reproduction.
     pub seeds: (u64, u64),
 }
@@ -41,6 +45,10 @@ pub enum Show {
     Worlds(&'static str, &'static [(&'static str, &'static str)]),
     /// Forecasters on traces: a synthetic day, and World Cup 98 where its data are given.
     Forecasts,
+    /// The courses of trainings.
+    Curves,
+    /// Agents with one part left out each.
+    Parts,
     /// Every policy of the design and whether it was run.
     Coverage,
 }
@@ -48,23 +56,35 @@ pub enum Show {
 /// All policies that need no checkpoint.
 const POLICIES: &[&str] =
     &["kpa-latency", "kpa-resource", "hybrid", "greedy", "priced-greedy", "oracle", "random"];
+/// And the agent that is shipped for the scenario.
+const WITH_AGENT: &[&str] = &[
+    "kpa-latency",
+    "kpa-resource",
+    "hybrid",
+    "greedy",
+    "priced-greedy",
+    "recurrent-ppo",
+    "oracle",
+    "random",
+];
 /// Those that a controller could run: without the clairvoyant and the random one.
-const CONTROLLERS: &[&str] = &["kpa-latency", "kpa-resource", "hybrid", "greedy", "priced-greedy"];
+const CONTROLLERS: &[&str] =
+    &["kpa-latency", "kpa-resource", "hybrid", "greedy", "priced-greedy", "recurrent-ppo"];
 /// Those that plan for a forecast.
-const PLANNERS: &[&str] = &["hybrid", "greedy", "priced-greedy"];
+const PLANNERS: &[&str] = &["hybrid", "greedy", "priced-greedy", "recurrent-ppo"];
 
 /// The services of the built-in scenarios.
 const SERVICES: [&str; 3] = ["house", "senti", "numbr"];
 
 /// Seeds of comparisons: the intervals of 20 are narrow enough to tell policies apart.
-const SEEDS: (u64, u64) = (5, 20);
+pub(super) const SEEDS: (u64, u64) = (5, 20);
 
 fn all_services(key_value: &str) -> Vec<String> {
     SERVICES.iter().map(|service| format!("service.{service}.{key_value}")).collect()
 }
 
 /// Three short days of 40 minutes: traffic that a forecaster can learn.
-fn daily() -> Vec<String> {
+pub(super) fn daily() -> Vec<String> {
     let trace = "trace={ generator = \"diurnal\", low = 5, high = 90, rows = 60, stage_s = 120, \
                  period_rows = 20, noise = 0.05 }";
     let mut sets = all_services(trace);
@@ -79,7 +99,9 @@ pub fn evaluations() -> Vec<Evaluation> {
         scenario,
         sets: Vec::new(),
         forecaster: "persistence",
-        policies: POLICIES,
+        policies: WITH_AGENT,
+        trained: Vec::new(),
+        theirs: false,
         seeds: SEEDS,
     };
     let world = |id, sets: Vec<String>| Evaluation {
@@ -94,8 +116,8 @@ pub fn evaluations() -> Vec<Evaluation> {
         ..on(id, "knative-random")
     };
     vec![
-        Evaluation { seeds: (1, 1), ..on("paper", "paper") },
-        on("paper-random", "paper-random"),
+        Evaluation { seeds: (1, 1), theirs: true, ..on("paper", "paper") },
+        Evaluation { policies: POLICIES, theirs: true, ..on("paper-random", "paper-random") },
         on("paper-knative", "paper-knative"),
         on("knative-random", "knative-random"),
         world("as-tuned", Vec::new()),
@@ -142,12 +164,23 @@ pub fn chapters() -> Vec<Chapter> {
             shows: vec![Show::Forecasts],
         },
         Chapter {
+            title: "Training",
+            text: &[
+                "What the most likely actions of recurrent PPO earn on the paper's trace while it is trained. \
+                 Entropy starts high and falls over the whole training: it searches first.",
+            ],
+            shows: vec![Show::Curves],
+        },
+        Chapter {
             title: "The paper's environment, on its trace",
             text: &[
                 "The original training environment on the original 19 steps, where nothing is random but \
                  the policy `random`. The exact optimum with known traffic is 69786.99.",
             ],
-            shows: vec![Show::Comparison("paper"), Show::Timelines("paper", &["greedy", "oracle"])],
+            shows: vec![
+                Show::Comparison("paper"),
+                Show::Timelines("paper", &["greedy", "recurrent-ppo", "oracle"]),
+            ],
         },
         Chapter {
             title: "The paper's environment, on random traffic",
@@ -175,7 +208,7 @@ pub fn chapters() -> Vec<Chapter> {
             text: &["As before; every seed is another trace."],
             shows: vec![
                 Show::Comparison("knative-random"),
-                Show::Timelines("knative-random", &["hybrid"]),
+                Show::Timelines("knative-random", &["hybrid", "recurrent-ppo"]),
             ],
         },
         Chapter {
@@ -214,6 +247,15 @@ pub fn chapters() -> Vec<Chapter> {
                 ],
             )],
         },
+        Chapter {
+            title: "What each part of the agent brings",
+            text: &[
+                "Agents trained on the same daily wave, three trainings of half a million steps each, with one \
+                 part left out or replaced. Policies that need no training stand beside them; they plan for \
+                 the same forecast.",
+            ],
+            shows: vec![Show::Parts],
+        },
     ]
 }
 
@@ -226,8 +268,9 @@ mod tests {
     fn every_evaluation_can_be_run_and_everything_shown_is_run() {
         let evaluations = evaluations();
         for evaluation in &evaluations {
-            let quick = evaluation.plan(Effort::Quick).unwrap();
-            let full = evaluation.plan(Effort::Full).unwrap();
+            let nowhere = std::path::Path::new("nowhere");
+            let quick = evaluation.plan(nowhere, Effort::Quick).unwrap();
+            let full = evaluation.plan(nowhere, Effort::Full).unwrap();
             assert_eq!(quick.policies.len(), evaluation.policies.len(), "{}", evaluation.id);
             assert!(full.seeds.len() >= 20 || evaluation.id == "paper");
             assert!(full.seeds.starts_with(&quick.seeds));
@@ -240,7 +283,7 @@ mod tests {
             let shown: Vec<&str> = match show {
                 Show::Traffic(id) | Show::Comparison(id) | Show::Timelines(id, _) => vec![id],
                 Show::Worlds(_, worlds) => worlds.iter().map(|world| world.1).collect(),
-                Show::Forecasts | Show::Coverage => Vec::new(),
+                Show::Forecasts | Show::Curves | Show::Parts | Show::Coverage => Vec::new(),
             };
             assert!(shown.iter().all(|id| ids.contains(id)), "{shown:?}");
         }

@@ -368,7 +368,7 @@ fn bad_input_is_refused_before_anything_is_written() {
         (vec!["paper", "--policies", "fixed:21/6"], "2 options for 3 services"),
         (vec!["paper", "--policies", "fixed:22/6/7"], "option 22 of service 0"),
         (vec!["paper", "--policies", "greedy,greedy"], "two policies are named `greedy`"),
-        (vec!["paper", "--policies", "recurrent-ppo"], "no checkpoint"),
+        (vec!["paper", "--policies", "trpo"], "no checkpoint"),
         (vec!["paper", "--policies", "replay:nowhere.csv"], "nowhere.csv"),
         (vec!["paper", "--forecaster", "perfct"], "did you mean `perfect`?"),
         (vec!["paper", "--corrections", "min_pod"], "unknown correction"),

@@ -36,6 +36,7 @@ mod reproduce_cli;
 mod scenario_cli;
 mod scenario_example;
 mod shards;
+mod shipped_agents;
 mod shipped_forecaster;
 mod sim_world;
 mod simulator_properties;

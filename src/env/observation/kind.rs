@@ -23,23 +23,27 @@ pub enum Features {
     Feat,
     /// What can be seen of services on a cluster.
     Knative,
+    /// The same without any share of the quota: to learn what seeing it is worth.
+    KnativeNoQuota,
 }
 
 impl Features {
-    const ALL: [(&str, Self); 6] = [
+    const ALL: [(&str, Self); 7] = [
         ("nine_raw", Self::NineRaw),
         ("nine", Self::Nine),
         ("opt", Self::Opt),
         ("full", Self::Full),
         ("feat", Self::Feat),
         ("knative", Self::Knative),
+        ("knative_no_quota", Self::KnativeNoQuota),
     ];
 }
 
 /// Ending of a name with the share of the episode that is over.
 const TIMED: &str = "_t";
 
-/// A layout by name: `nine_raw`, `nine`, `opt`, `full`, `feat` or `knative`, each also with `_t`.
+/// A layout by name: `nine_raw`, `nine`, `opt`, `full`, `feat`, `knative` or `knative_no_quota`, each also
+/// with `_t`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LayoutKind {

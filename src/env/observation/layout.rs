@@ -252,7 +252,11 @@ impl Layout {
                 self.needs(seen, sink);
             }
             Features::Knative => {
-                self.cluster(seen, sink);
+                self.cluster(seen, true, sink);
+                self.options_in_force(seen, sink);
+            }
+            Features::KnativeNoQuota => {
+                self.cluster(seen, false, sink);
                 self.options_in_force(seen, sink);
             }
         }
@@ -328,9 +332,9 @@ impl Layout {
         }
     }
 
-    /// What can be seen on a cluster.
+    /// What can be seen on a cluster, with or without shares of the quota.
     #[inline]
-    fn cluster(&self, seen: &impl Seen, sink: &mut impl Sink) {
+    fn cluster(&self, seen: &impl Seen, quota: bool, sink: &mut impl Sink) {
         for (index, service) in self.services.iter().enumerate() {
             let name = |what: &str| format!("{}.{what}", service.name);
             let band = seen.band(index);
@@ -342,7 +346,9 @@ impl Layout {
             let ratio = p95.map_or(0.0, |p95| (p95 / service.slo_ms).min(MOST_SLO));
             sink.put(|| name("p95_of_slo"), ratio, 1.0);
             sink.put(|| name("silent"), f64::from(u8::from(p95.is_none())), 1.0);
-            sink.put(|| name("cpu_share"), seen.cpu_m(index) as f64 / self.quota_m, 1.0);
+            if quota {
+                sink.put(|| name("cpu_share"), seen.cpu_m(index) as f64 / self.quota_m, 1.0);
+            }
             sink.put(|| name("ready_pods"), f64::from(seen.ready_pods(index)), TEN_PODS);
             sink.put(|| name("wanted_pods"), f64::from(seen.wanted_pods(index)), TEN_PODS);
             sink.put(|| name("coming_pods"), f64::from(seen.coming_pods(index)), TEN_PODS);
@@ -352,7 +358,9 @@ impl Layout {
             let rolling = f64::from(u8::from(seen.rolling_out(index)));
             sink.put(|| name("rolling_out"), rolling, 1.0);
         }
-        sink.put(|| "cpu_share".to_owned(), self.all_cpu(seen), 1.0);
+        if quota {
+            sink.put(|| "cpu_share".to_owned(), self.all_cpu(seen), 1.0);
+        }
         let in_interval = seen.t_s().rem_euclid(self.interval_s) / self.interval_s;
         sink.put(|| "interval_share".to_owned(), in_interval, 1.0);
     }

@@ -11,7 +11,7 @@ use crate::rng::Streams;
 use crate::scenario::Scenario;
 use crate::snapshot::{Decision, ServiceSnapshot, Snapshot};
 
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 14] = [
     "nine_raw",
     "nine_raw_t",
     "nine",
@@ -24,6 +24,8 @@ const NAMES: [&str; 12] = [
     "feat_t",
     "knative",
     "knative_t",
+    "knative_no_quota",
+    "knative_no_quota_t",
 ];
 
 fn config(layout: &str, hints: HintKind, joint: bool) -> ObservationConfig {
@@ -140,7 +142,7 @@ fn an_untrained_policy_with_hints_is_the_greedy_one() {
 fn layouts_have_names_sizes_and_hashes_of_their_own() {
     let paper = Scenario::load("paper", &[]).unwrap();
     let knative = Scenario::load("knative-random", &[]).unwrap();
-    let sizes = [9, 10, 9, 10, 46, 47, 52, 53, 93, 94, 78, 79];
+    let sizes = [9, 10, 9, 10, 46, 47, 52, 53, 93, 94, 78, 79, 74, 75];
     let mut hashes = std::collections::HashSet::new();
     for (name, size) in NAMES.iter().zip(sizes) {
         let kind: LayoutKind = name.parse().unwrap();

@@ -8,6 +8,7 @@
 mod axes;
 mod canvas;
 mod comparison;
+mod curves;
 mod font;
 mod forecast;
 mod keys;
@@ -103,6 +104,14 @@ pub fn traffic_svg(title: &str, trace: &Trace) -> Result<String> {
 /// As [`timeline_svg`].
 pub fn worlds_svg(title: &str, worlds: &[(String, Comparison)]) -> Result<String> {
     worlds::draw(title, worlds).to_svg()
+}
+
+/// Courses of trainings of the same length, by their logs, as SVG for a page that has the figures' font.
+///
+/// # Errors
+/// As [`timeline_svg`].
+pub fn curves_svg(title: &str, logs: &[Vec<LogRow>]) -> Result<String> {
+    curves::draw(title, logs).to_svg()
 }
 
 /// Forecasters on one trace as SVG, for a page that has the figures' font.
