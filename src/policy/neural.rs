@@ -161,7 +161,7 @@ impl Policy for Neural {
             Features::Full | Features::Feat => {
                 &[Signal::Users, Signal::CpuCores, Signal::PodsReady]
             }
-            Features::Knative => &Signal::ALL,
+            Features::Knative | Features::KnativeNoQuota => &Signal::ALL,
         }
     }
 
