@@ -39,8 +39,11 @@ pub fn draw(title: &str, logs: &[Vec<LogRow>]) -> Canvas {
     let median = median(&lines);
     let text = match median.last() {
         Some((steps, value)) => format!(
-            "{} trainings · median after {steps} steps {value:.2}{}",
-            lines.len(),
+            "{} · after {steps} steps {value:.2}{}",
+            match lines.len() {
+                1 => "one training".to_owned(),
+                count => format!("median of {count} trainings"),
+            },
             if shares { " % of the optimum" } else { "" }
         ),
         None => "nothing was measured".to_owned(),
