@@ -59,8 +59,8 @@ impl MultiCategorical {
         self.groups.iter().sum()
     }
 
-    /// A row of logits from the network's `heads` [A], hints (none, or one a logit) times `scale`, and
-    /// the mask [A].
+    /// A row of logits from the network's `heads` (A), hints (none, or one a logit) times `scale`, and
+    /// the mask (A).
     pub fn logits(
         &self,
         heads: &[f32],

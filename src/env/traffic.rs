@@ -195,7 +195,8 @@ impl TrainingTraffic {
             .map(|(index, source)| prepare(index, source, rows))
             .collect::<Result<Vec<_>>>()?;
         let all: f64 = sources.iter().map(|source| source.weight).sum();
-        if !sources.is_empty() && !(all > 0.0 && all.is_finite()) {
+        let usable = all > 0.0 && all.is_finite();
+        if !(sources.is_empty() || usable) {
             return Err(Error::input(
                 "traffic",
                 format!("weights of {all} in all"),

@@ -394,11 +394,13 @@ fn with_the_shipped_role_all_works_and_each_missing_verb_is_named() {
         ("resourcequotas", "get", true),
     ] {
         rig.account("quotascale", |rules| {
-            for rule in rules {
+            for rule in rules.iter_mut() {
                 if rule["resources"][0] == resource {
                     rule["verbs"].as_array_mut().unwrap().retain(|one| one != verb);
                 }
             }
+            // A rule without a verb is none.
+            rules.retain(|rule| rule["verbs"] != serde_json::json!([]));
         });
         let mut live = rig.start(&config, &kubeconfig, &["--check"]);
         let code = live.child.wait().unwrap().code();

@@ -699,10 +699,11 @@ mod tests {
                 rows
             })
         };
-        let one = run(1, &[0..3], None);
-        assert!(one == run(2, &[0..3], None));
+        let whole = std::slice::from_ref(&(0..3));
+        let one = run(1, whole, None);
+        assert!(one == run(2, whole, None));
         assert!(one == run(2, &[0..1, 1..3], None));
-        assert!(one == run(1, &[0..3], Some(27)));
+        assert!(one == run(1, whole, Some(27)));
         let mut envs = environments.make(0..1, 1).unwrap();
         let error = envs
             .restore(&serde_json::json!([{"episode": 0, "choices": [1], "last_observation": []}]));
