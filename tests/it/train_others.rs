@@ -27,14 +27,14 @@ fn weights(out: &Path) -> Vec<u8> {
 fn the_fitted_value_is_trained_alike_by_any_threads_and_is_a_policy() {
     let work = TempDir::new().unwrap();
     let [one, two] = ["one", "two"].map(|name| work.path().join(name));
-    let few = ["--steps", "6000", "--seed", "3"];
+    let few = ["--steps", "12000", "--seed", "3"];
     let of = |out: &Path, threads: &str| {
         let more = [&few[..], &["--threads", threads]].concat();
         json(&train("paper-random", "fitted-value", out, &more).success())
     };
     let summary = of(&one, "1");
-    assert_eq!(summary["steps"], 6000);
-    assert_eq!(summary["stages"].as_array().unwrap().len(), 3);
+    assert_eq!(summary["steps"], 12000);
+    assert_eq!(summary["stages"].as_array().unwrap().len(), 5);
     of(&two, "2");
     assert!(weights(&one) == weights(&two), "the threads matter");
     // Even so few states beat the greedy policy.
@@ -50,9 +50,9 @@ fn the_fitted_value_is_trained_alike_by_any_threads_and_is_a_policy() {
         .stdout(contains("mine"));
     // What is finished goes on to nothing; what is another's is refused.
     let go_on = |more: &[&str]| train("paper-random", "fitted-value", &one, more);
-    go_on(&["--steps", "6000", "--seed", "3", "--resume"]).success();
+    go_on(&["--steps", "12000", "--seed", "3", "--resume"]).success();
     assert!(weights(&one) == weights(&two));
-    go_on(&["--steps", "6000", "--seed", "4", "--resume"])
+    go_on(&["--steps", "12000", "--seed", "4", "--resume"])
         .code(2)
         .stderr(contains("seed 3, not 4"));
     go_on(&few).code(2).stderr(contains("--resume"));
