@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// Creates `path` with what `write` puts into it, by way of a temporary file beside it that is
@@ -28,6 +30,17 @@ pub fn write_durably(
     write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> Result<()> {
     replace(path, write, true)
+}
+
+/// Writes a value as indented JSON.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_atomically(path, |writer| {
+        serde_json::to_writer_pretty(&mut *writer, value)?;
+        writeln!(writer)
+    })
 }
 
 fn replace(

@@ -22,6 +22,7 @@ pub mod evaluation;
 pub mod files;
 #[cfg(feature = "live")]
 pub mod live;
+pub mod manifest;
 pub mod nn;
 pub mod number;
 pub mod policy;

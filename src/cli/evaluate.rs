@@ -18,7 +18,7 @@ use crate::scenario::{EnvironmentKind, Scenario};
 pub struct Args {
     #[command(flatten)]
     scenario: ScenarioArgs,
-    /// Policies: names, fixed:OPTIONS, replay:FILE, external:COMMAND. Default: all that need no checkpoint.
+    /// Policies: names, folders of trained agents (also as NAME:FOLDER), fixed:OPTIONS, replay:FILE, external:COMMAND. Default: all that need no checkpoint.
     #[arg(long, value_name = "P,P,..")]
     policies: Vec<String>,
     /// Seeds: 0..10 is 0 to 9; lists 1,4,7; one number.

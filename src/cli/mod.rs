@@ -46,6 +46,7 @@ mod trace_import_prometheus;
 mod trace_output;
 mod train;
 mod train_fitted_value;
+mod training_folder;
 mod tune;
 mod tuned;
 

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use super::predictor_folder::Manifest;
+use super::predictor_folder::PredictorManifest;
 use super::{Common, VERSION, print_json, print_line, progress};
 use crate::error::{Error, Result};
+use crate::manifest::Manifest;
 use crate::predictor::backtest::{Candidate, Judged, judge, mean_change};
 use crate::predictor::bands::WithBands;
 use crate::predictor::dataset::{Fractions, training};
@@ -68,7 +69,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let rule = SeriesRule { columns: args.column.clone(), masks, row_s: args.stage_s };
     let all = read(&args.trace, &rule)?;
     let horizon = args.horizon as usize;
-    let manifest = Manifest {
+    let manifest = PredictorManifest {
         command: command_line(args, &models),
         inputs: hash(&all),
         version: VERSION.to_owned(),
@@ -85,6 +86,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         })
         .collect::<Result<_>>()?;
     bar.finish_and_clear();
+    manifest.write(&args.out)?;
 
     let mut bootstrap = Bootstrap::new();
     let traces = judged.iter().map(|result| result.scores(&mut bootstrap)).collect();

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::plot::{scenario_of, with_ticks};
+use super::plot::{no_result, scenario_of, with_ticks};
+use super::training_folder::TrainingFolder;
 use super::{Common, VERSION, print_json, print_line};
 use crate::error::{Error, Result, read_input};
 use crate::evaluation::origin;
@@ -13,7 +14,7 @@ use crate::report::{self, export};
 /// Arguments of `report`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Folders of `evaluate` or `merge` (comparison), or run folders (timeline).
+    /// Folders of `evaluate` or `merge` (comparison), run folders (timeline), or folders of `train`.
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
     /// The page.
@@ -51,13 +52,12 @@ fn section(path: &Path, common: Common) -> anyhow::Result<Section> {
         let comparison = report::load_comparison(path)?;
         return Ok(sections::of_comparison(&comparison, &origin(path)?)?);
     }
+    if TrainingFolder::is_at(path) {
+        let TrainingFolder { metadata, scenario, rows } = TrainingFolder::read(path)?;
+        return Ok(sections::of_training(&metadata, &scenario, &rows)?);
+    }
     if !path.join(export::SUMMARY_FILE).exists() {
-        return Err(Error::input(
-            path.display(),
-            "neither a run folder nor an evaluation",
-            "name OUT/POLICY/SEED of `simulate` or `evaluate`, or OUT of `evaluate` or `merge`",
-        )
-        .into());
+        return Err(no_result(path).into());
     }
     let scenario = scenario_of(path)?;
     let run = with_ticks(report::load_run(path)?, &scenario, common)?;

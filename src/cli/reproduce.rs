@@ -2,27 +2,27 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use indicatif::ProgressBar;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::progress::Whole;
 use super::train::{self, AgentName, train_in};
-use super::{Common, ScenarioArgs, VERSION, interrupt, print_json, print_line, progress};
+use super::{Common, ScenarioArgs, VERSION, interrupt, print_json, print_line};
 use crate::agent::checkpoint::LAST;
+use crate::agent::log::LogRow;
 use crate::agent::sb3;
-use crate::error::{Error, Result, read_input};
+use crate::error::{Error, Result};
 use crate::evaluation::{self, Folder, Part, Shard, Watch};
 use crate::files::write_atomically;
+use crate::manifest::Manifest;
 use crate::nn::Checkpoint;
-use crate::report::export::write_json;
-use crate::report::{self, Comparison, figures};
+use crate::report::{self, Comparison};
 use crate::reproduction::compose::{Results, folder, their_zip, world_cup};
 use crate::reproduction::trainings::{self, Training, trainings};
-use crate::reproduction::{Effort, Evaluation, evaluations, their_agent};
-
-/// Says what a folder belongs to.
-const MANIFEST: &str = "reproduction.json";
+use crate::reproduction::{DRAWING_S, Effort, Evaluation, evaluations, their_agent};
 
 /// Arguments of `reproduce`.
 #[derive(clap::Args)]
@@ -47,7 +47,7 @@ pub struct Args {
 
 /// What has to agree for a folder to be gone on with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-struct Manifest {
+struct Reproduction {
     version: String,
     quick: bool,
     /// SHA-256 of the World Cup files and of the paper's own agent.
@@ -57,14 +57,18 @@ struct Manifest {
     shard: Option<Shard>,
 }
 
-impl Manifest {
-    fn read(folder: &Path) -> Result<Self> {
-        let file = folder.join(MANIFEST);
-        serde_json::from_str(&read_input(&file)?).map_err(|error| {
-            Error::input(file.display(), error, "name another folder, or start anew with --force")
+impl Manifest for Reproduction {
+    const FILE: &'static str = "reproduction.json";
+    const HOLDS: &'static str = "reproduction";
+
+    fn difference(&self, wanted: &Self) -> Option<String> {
+        (!self.agrees_with(wanted)).then(|| {
+            "it holds a reproduction of another version, effort, shard or other data".to_owned()
         })
     }
+}
 
+impl Reproduction {
     fn effort(&self) -> Effort {
         if self.quick { Effort::Quick } else { Effort::Full }
     }
@@ -76,7 +80,7 @@ impl Manifest {
 }
 
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
-    let manifest = Manifest {
+    let manifest = Reproduction {
         version: VERSION.to_owned(),
         quick: args.quick,
         data: args.data.as_deref().map(hash_of_data).transpose()?,
@@ -92,38 +96,63 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         .collect::<Result<_>>()?;
     let parts: Vec<Option<Part>> =
         plans.iter().map(|plan| args.shard.map(|shard| plan.part(shard, None))).collect();
-    let cells = plans
+    let counts: Vec<usize> = plans
         .iter()
         .zip(&parts)
-        .map(|(plan, part)| part.as_ref().map_or_else(|| plan.cell_count(), Part::own_cell_count));
-    let cells: usize = cells.sum();
+        .map(|(plan, part)| part.as_ref().map_or_else(|| plan.cell_count(), Part::own_cell_count))
+        .collect();
+    let mut expected_s: f64 =
+        counts.iter().zip(&evaluations).map(|(count, of)| *count as f64 * of.cell_s()).sum();
+    if args.shard.is_none() {
+        expected_s += finish_s(manifest.effort())?;
+    }
+    let cells = counts.iter().sum();
 
     interrupt::catch();
-    let bar = progress::bar(common, cells as u64, "runs");
-    let watch = Watch { stop: &interrupt::interrupted, done: &|| bar.inc(1) };
-    for ((evaluation, plan), part) in evaluations.iter().zip(&plans).zip(parts) {
-        let done = compute(evaluation, plan, part, &args.out, args.force, watch);
-        if done.is_err() {
-            bar.finish_and_clear();
-        }
-        done?;
+    let whole = Whole::new(common, expected_s);
+    let done = evaluations.iter().zip(&plans).zip(parts).enumerate().try_for_each(
+        |(index, ((evaluation, plan), part))| {
+            whole.begin(format!(
+                "evaluation {} of {}: {}",
+                index + 1,
+                evaluations.len(),
+                evaluation.id
+            ));
+            compute(evaluation, plan, part, &args.out, args.force, &whole)
+        },
+    );
+    if done.is_err() || args.shard.is_some() {
+        whole.finish();
     }
-    bar.finish_and_clear();
-    if let Some(shard) = args.shard {
-        if common.json {
-            return print_json(&serde_json::json!({
-                "shard": shard, "cells": cells, "out": args.out,
-            }));
-        }
-        print_line(format!("shard    {shard}: {cells} cells"))?;
-        print_line(format!("results  {}", args.out.display()))?;
-        return print_line("`quotascale merge` of all shards makes the report");
+    done?;
+    let Some(shard) = args.shard else {
+        return finish(&args.out, &manifest, cells, args.force, common, &whole);
+    };
+    if common.json {
+        return print_json(&serde_json::json!({
+            "shard": shard, "cells": cells, "out": args.out,
+        }));
     }
-    finish(&args.out, &manifest, cells, args.force, common)
+    print_line(format!("shard    {shard}: {cells} cells"))?;
+    print_line(format!("results  {}", args.out.display()))?;
+    print_line("`quotascale merge` of all shards makes the report")
+}
+
+/// How long trainings, their evaluations and the report may take, seconds.
+fn finish_s(effort: Effort) -> Result<f64> {
+    let mut expected_s = DRAWING_S;
+    for training in trainings(effort) {
+        expected_s += training.all_steps()? as f64 * training.step_s();
+    }
+    for evaluation in trainings::evaluations(effort) {
+        let policies = evaluation.policies.len() + evaluation.trained.len();
+        expected_s += (policies as u64 * evaluation.seeds.1) as f64 * evaluation.cell_s();
+    }
+    Ok(expected_s)
 }
 
 /// Imports the paper's own agent, where the data hold it.
-fn import_theirs(out: &Path, manifest: &Manifest) -> Result<()> {
+fn import_theirs(out: &Path, manifest: &Reproduction) -> Result<()> {
     match manifest.data_folder.as_deref().and_then(their_zip) {
         Some(zip) => sb3::read(&zip)?.save(&their_agent(out)),
         None => Ok(()),
@@ -137,12 +166,22 @@ fn compute(
     part: Option<Part>,
     out: &Path,
     force: bool,
-    watch: Watch<'_>,
+    whole: &Whole,
 ) -> Result<()> {
     let path = folder(out, evaluation.id);
     let shard = part.as_ref().map(|part| part.shard);
     let command = evaluation.command();
     let folder = Folder::open_part(&path, &command, &plan.scenario, VERSION, force, part)?;
+    // Runs that are there are told of too, at once.
+    let there = AtomicUsize::new(plan.cells_in(&folder));
+    whole.done_before(there.load(Ordering::Relaxed) as f64 * evaluation.cell_s());
+    let count = || {
+        let one_less = |there: usize| there.checked_sub(1);
+        if there.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_err() {
+            whole.done(evaluation.cell_s());
+        }
+    };
+    let watch = Watch { stop: &interrupt::interrupted, done: &count };
     match shard {
         // Warnings of runs stand in their summaries; here they would drown the progress.
         Some(shard) => evaluation::compute_shard(plan, &folder, shard, watch).map(drop),
@@ -160,16 +199,14 @@ fn keep(comparison: &Comparison, folder: &Folder) -> Result<()> {
 }
 
 /// Trains what is not yet trained, and evaluates it. Gives how many cells that were.
-fn train_all(out: &Path, manifest: &Manifest, force: bool, common: Common) -> Result<usize> {
+fn train_all(out: &Path, manifest: &Reproduction, force: bool, whole: &Whole) -> Result<usize> {
     let trainings = trainings(manifest.effort());
     for (index, training) in trainings.iter().enumerate() {
-        if !common.quiet && !common.json {
-            eprintln!("training {} of {}: {}", index + 1, trainings.len(), training.id);
-        }
-        let bar = progress::bar_with_report(common, 0);
-        let done = train_one(training, out, force, &bar);
-        bar.finish_and_clear();
-        done.map_err(|error| match error {
+        let name = format!("training {} of {}: {}", index + 1, trainings.len(), training.id);
+        whole.begin(name.clone());
+        let step_s = training.step_s();
+        let progress = PartOfWhole { whole, name: &name, step_s, steps: AtomicU64::new(0) };
+        train_one(training, out, force, &progress).map_err(|error| match error {
             Error::Interrupted { .. } => Error::Interrupted {
                 saved: format!(
                     "training {} of {} is saved; the same command goes on",
@@ -182,16 +219,43 @@ fn train_all(out: &Path, manifest: &Manifest, force: bool, common: Common) -> Re
     }
     let mut cells = 0;
     for evaluation in trainings::evaluations(manifest.effort()) {
+        whole.begin(format!("evaluation of what was trained: {}", evaluation.id));
         let plan = evaluation.plan(out, manifest.effort())?;
         cells += plan.cell_count();
-        let watch = Watch { stop: &interrupt::interrupted, done: &|| {} };
-        compute(&evaluation, &plan, None, out, force, watch)?;
+        compute(&evaluation, &plan, None, out, force, whole)?;
     }
     Ok(cells)
 }
 
+/// The progress of a training as a part of the whole.
+struct PartOfWhole<'a> {
+    whole: &'a Whole,
+    name: &'a str,
+    step_s: f64,
+    /// Steps that the whole knows of.
+    steps: AtomicU64,
+}
+
+impl train::Progress for PartOfWhole<'_> {
+    fn begin(&self, done: u64, _: u64) {
+        self.whole.done_before(done as f64 * self.step_s);
+        self.steps.store(done, Ordering::Relaxed);
+    }
+
+    fn iteration(&self, row: &LogRow) {
+        let before = self.steps.swap(row.steps, Ordering::Relaxed);
+        self.whole.done(row.steps.saturating_sub(before) as f64 * self.step_s);
+        self.whole.say(format!("{}: {}", self.name, train::described(row)));
+    }
+}
+
 /// One training to its end, gone on with where it was interrupted.
-fn train_one(training: &Training, out: &Path, force: bool, bar: &ProgressBar) -> Result<()> {
+fn train_one(
+    training: &Training,
+    out: &Path,
+    force: bool,
+    progress: &dyn train::Progress,
+) -> Result<()> {
     let folder = trainings::folder(out, &training.id);
     let started = Checkpoint::exists(&folder.join(LAST));
     let config = folder.with_extension("toml");
@@ -217,21 +281,36 @@ fn train_one(training: &Training, out: &Path, force: bool, bar: &ProgressBar) ->
         resume: started && !force,
         force: started && force,
     };
-    train_in(&args, &args.scenario.load()?, &folder, bar).map(drop)
+    train_in(&args, &args.scenario.load()?, &folder, progress).map(drop)
 }
 
 /// Trains, then writes the report and the figures of all chapters.
 fn finish(
     out: &Path,
-    manifest: &Manifest,
+    manifest: &Reproduction,
     cells: usize,
     force: bool,
     common: Common,
+    whole: &Whole,
 ) -> anyhow::Result<()> {
-    let cells = cells + train_all(out, manifest, force, common)?;
-    if !common.quiet && !common.json {
-        eprintln!("drawing the figures and writing the report …");
+    let made = train_all(out, manifest, force, whole).and_then(|trained| {
+        whole.begin("figures and report".to_owned());
+        Ok((cells + trained, write_report(out, manifest)?))
+    });
+    whole.finish();
+    let (cells, (figures, report)) = made?;
+    if common.json {
+        return print_json(&serde_json::json!({
+            "out": out, "report": report, "cells": cells, "figures": figures,
+        }));
     }
+    print_line(format!("cells    {cells}"))?;
+    print_line(format!("figures  {figures} in {}", out.join("figures").display()))?;
+    print_line(format!("report   {}", report.display()))
+}
+
+/// Writes the report and the figures of all chapters. Gives the number of figures and the report's file.
+fn write_report(out: &Path, manifest: &Reproduction) -> Result<(usize, PathBuf)> {
     let results = Results {
         root: out,
         effort: manifest.effort(),
@@ -239,28 +318,20 @@ fn finish(
         version: VERSION,
     };
     let page = results.page()?;
-    let mut count = 0;
-    for figure in page.sections.iter().flat_map(|section| &section.figures) {
-        count += 1;
-        let name = format!("{count:02}-{}", figure.title);
-        figures::write_svg(&figure.svg, &out.join("figures"), &name)?;
-    }
+    let figures: Vec<_> = page.sections.iter().flat_map(|section| &section.figures).collect();
+    figures.par_iter().enumerate().try_for_each(|(index, figure)| {
+        let name = format!("{:02}-{}", index + 1, figure.title);
+        figure.picture.write(&out.join("figures"), &name, &figure.title).map(drop)
+    })?;
     let html = page.to_html()?;
     let file = out.join("report.html");
     write_atomically(&file, |writer| writer.write_all(html.as_bytes()))?;
-    if common.json {
-        return print_json(&serde_json::json!({
-            "out": out, "report": file, "cells": cells, "figures": count,
-        }));
-    }
-    print_line(format!("cells    {cells}"))?;
-    print_line(format!("figures  {count} in {}", out.join("figures").display()))?;
-    print_line(format!("report   {}", file.display()))
+    Ok((figures.len(), file))
 }
 
 /// Whether `folder` holds a reproduction or a shard of one.
 pub(super) fn is_reproduction(folder: &Path) -> bool {
-    folder.join(MANIFEST).exists()
+    Reproduction::is_in(folder)
 }
 
 /// Puts shards of a reproduction together.
@@ -270,9 +341,9 @@ pub(super) fn merge(
     force: bool,
     common: Common,
 ) -> anyhow::Result<()> {
-    let manifests: Vec<Manifest> =
-        shards.iter().map(|shard| Manifest::read(shard)).collect::<Result<_>>()?;
-    let whole = Manifest { shard: None, ..manifests[0].clone() };
+    let manifests: Vec<Reproduction> =
+        shards.iter().map(|shard| Reproduction::read(shard)).collect::<Result<_>>()?;
+    let whole = Reproduction { shard: None, ..manifests[0].clone() };
     for (path, manifest) in shards.iter().zip(&manifests) {
         if manifest.shard.is_none() {
             return Err(Error::input(
@@ -282,7 +353,7 @@ pub(super) fn merge(
             )
             .into());
         }
-        if !whole.agrees_with(&Manifest { shard: None, ..manifest.clone() }) {
+        if !whole.agrees_with(&Reproduction { shard: None, ..manifest.clone() }) {
             return Err(Error::input(
                 path.display(),
                 format!("of another version, effort or data than {}", shards[0].display()),
@@ -305,27 +376,14 @@ pub(super) fn merge(
         keep(&Comparison::new(&merged.summaries, optima, None)?, &merged.folder)?;
         cells += evaluation.plan(out, whole.effort())?.cell_count();
     }
-    finish(out, &whole, cells, force, common)
+    let progress = Whole::new(common, finish_s(whole.effort())?);
+    finish(out, &whole, cells, force, common, &progress)
 }
 
 /// Makes the folder of `manifest`, or goes on with it.
-fn claim(out: &Path, manifest: &Manifest, force: bool) -> Result<()> {
-    if out.join(MANIFEST).exists() {
-        if !force && !Manifest::read(out)?.agrees_with(manifest) {
-            return Err(Error::input(
-                out.display(),
-                "it holds a reproduction of another version, effort, shard or other data",
-                "name another folder with --out, or start anew with --force",
-            ));
-        }
-    } else if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(Error::input(
-            out.display(),
-            "the folder is not empty and holds no reproduction",
-            "name another with --out",
-        ));
-    }
-    write_json(&out.join(MANIFEST), manifest)
+fn claim(out: &Path, manifest: &Reproduction, force: bool) -> Result<()> {
+    manifest.claim(out, force)?;
+    manifest.write(out)
 }
 
 fn hash_of_data(data: &Path) -> Result<String> {

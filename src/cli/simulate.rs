@@ -20,7 +20,7 @@ use crate::scenario::{EnvironmentKind, Scenario};
 pub struct Args {
     #[command(flatten)]
     scenario: ScenarioArgs,
-    /// The policy: a name, fixed:OPTIONS, replay:FILE or external:COMMAND.
+    /// The policy: a name, the folder of a trained agent (also as NAME:FOLDER), fixed:OPTIONS, replay:FILE or external:COMMAND.
     #[arg(long, value_name = "P")]
     policy: String,
     /// Master seed of everything random.

@@ -189,7 +189,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     });
     check_place(&out, args)?;
     let bar = progress::bar_with_report(common, 0);
-    let trained = train(plan, args, &scenario, &out, &bar);
+    let trained = train(plan, args, &scenario, &out, &Bar(&bar));
     bar.finish_and_clear();
     report(&trained?, &scenario, args, &out, common)
 }
@@ -213,9 +213,9 @@ pub(super) fn train_in(
     args: &Args,
     scenario: &Scenario,
     out: &Path,
-    bar: &ProgressBar,
+    progress: &dyn Progress,
 ) -> Result<Trained> {
-    train(plan(args, scenario)?, args, scenario, out, bar)
+    train(plan(args, scenario)?, args, scenario, out, progress)
 }
 
 fn train(
@@ -223,7 +223,7 @@ fn train(
     args: &Args,
     scenario: &Scenario,
     out: &Path,
-    bar: &ProgressBar,
+    progress: &dyn Progress,
 ) -> Result<Trained> {
     let kind = plan.name();
     let environments = plan.parts_mut().0.prepare(scenario, args.seed)?;
@@ -247,9 +247,8 @@ fn train(
     let mut trainer = begin(ppo, judge, out, args.resume, scenario)?;
 
     interrupt::catch();
-    bar.set_length(trainer.ppo().config.steps);
-    bar.set_position(trainer.ppo().steps);
-    let outcome = trainer.run(&mut Observer { bar })?;
+    progress.begin(trainer.ppo().steps, trainer.ppo().config.steps);
+    let outcome = trainer.run(&mut Observer { progress })?;
     let title = format!("Training of {kind} on {}, seed {}", scenario.name(), args.seed);
     let figures = report::draw_training(&title, trainer.rows(), &out.join("figures"))?;
     let ppo = trainer.ppo();
@@ -492,9 +491,34 @@ fn difference(key: &str, found: &Value, wanted: &Value) -> Option<String> {
     (found != wanted).then(|| format!("{key} = {found}, not {wanted}"))
 }
 
-/// Shows progress.
+/// Told how far a training is.
+pub(super) trait Progress {
+    /// It begins, or goes on, after `done` of its `steps`.
+    fn begin(&self, done: u64, steps: u64);
+
+    /// It has done another iteration.
+    fn iteration(&self, row: &LogRow);
+}
+
+/// The progress of one training on a bar of its own.
+struct Bar<'a>(&'a ProgressBar);
+
+impl Progress for Bar<'_> {
+    fn begin(&self, done: u64, steps: u64) {
+        self.0.set_length(steps);
+        self.0.set_position(done);
+        // What was done before says nothing of the time that is left.
+        self.0.reset_eta();
+    }
+
+    fn iteration(&self, row: &LogRow) {
+        self.0.set_message(described(row));
+        self.0.set_position(row.steps);
+    }
+}
+
 struct Observer<'a> {
-    bar: &'a ProgressBar,
+    progress: &'a dyn Progress,
 }
 
 impl Watch for Observer<'_> {
@@ -503,26 +527,30 @@ impl Watch for Observer<'_> {
     }
 
     fn iteration(&mut self, row: &LogRow) {
-        let mut text = format!("{:.1} k steps/s", row.steps_per_s / 1000.0);
-        if let Some(reward) = row.episode_reward {
-            text.push_str(&format!(", reward {reward:.1}"));
-        }
-        if let Some(share) = row.episode_share {
-            text.push_str(&format!(" ({:.1} % of the optimum)", 100.0 * share));
-        }
-        text.push_str(&format!(
-            ", entropy {:.2}, KL {:.4}, clipped {:.0} %, explained {:.2}, env/act/learn {:.0}/{:.0}/{:.0} %",
-            row.entropy,
-            row.kl,
-            100.0 * row.clip_fraction,
-            row.explained_variance,
-            100.0 * row.env_share,
-            100.0 * row.act_share,
-            100.0 * row.learn_share
-        ));
-        self.bar.set_message(text);
-        self.bar.set_position(row.steps);
+        self.progress.iteration(row);
     }
+}
+
+/// An iteration in a line.
+pub(super) fn described(row: &LogRow) -> String {
+    let mut text = format!("{:.1} k steps/s", row.steps_per_s / 1000.0);
+    if let Some(reward) = row.episode_reward {
+        text.push_str(&format!(", reward {reward:.1}"));
+    }
+    if let Some(share) = row.episode_share {
+        text.push_str(&format!(" ({:.1} % of the optimum)", 100.0 * share));
+    }
+    text.push_str(&format!(
+        ", entropy {:.2}, KL {:.4}, clipped {:.0} %, explained {:.2}, env/act/learn {:.0}/{:.0}/{:.0} %",
+        row.entropy,
+        row.kl,
+        100.0 * row.clip_fraction,
+        row.explained_variance,
+        100.0 * row.env_share,
+        100.0 * row.act_share,
+        100.0 * row.learn_share
+    ));
+    text
 }
 
 fn report(

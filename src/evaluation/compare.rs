@@ -38,6 +38,14 @@ impl Plan {
         (self.policies.len() + usize::from(optima)) * self.seeds.len()
     }
 
+    /// How many cells of its policies are in `folder`.
+    pub fn cells_in(&self, folder: &Folder) -> usize {
+        let of = |policy: &Arc<dyn Policy>| {
+            self.seeds.iter().filter(|&&seed| folder.has_cell(policy.name(), seed)).count()
+        };
+        self.policies.iter().map(of).sum()
+    }
+
     fn has_optima(&self) -> bool {
         self.scenario.environment() == EnvironmentKind::Paper
     }

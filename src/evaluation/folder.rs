@@ -8,14 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::shard::Part;
 use crate::error::{Error, Result, read_input};
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_json};
+use crate::manifest::{Found, Manifest as _};
 use crate::report::html::sections::Origin;
 use crate::report::{export, write_run};
 use crate::run::{Run, Summary};
 use crate::scenario::Scenario;
 
-/// Says what a folder belongs to.
-const MANIFEST: &str = "manifest.json";
 /// The resolved scenario.
 pub(super) const SCENARIO: &str = "scenario.toml";
 /// Wall times.
@@ -41,24 +40,11 @@ pub(super) struct Manifest {
     pub(super) part: Option<Part>,
 }
 
-impl Manifest {
-    /// Of the evaluation in `path`.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let file = path.join(MANIFEST);
-        if !file.exists() {
-            return Err(Error::input(
-                path.display(),
-                "no evaluation: there is no manifest.json",
-                "name a folder that `evaluate` wrote",
-            ));
-        }
-        serde_json::from_str(&read_input(&file)?).map_err(|error| {
-            Error::input(file.display(), error, "name another folder, or start anew with --force")
-        })
-    }
+impl crate::manifest::Manifest for Manifest {
+    const FILE: &'static str = "manifest.json";
+    const HOLDS: &'static str = "evaluation";
 
-    /// What of this keeps it from being `wanted`.
-    pub(super) fn difference(&self, wanted: &Self) -> Option<String> {
+    fn difference(&self, wanted: &Self) -> Option<String> {
         let shard = |manifest: &Self| match &manifest.part {
             Some(part) => format!("shard {}", part.shard),
             None => "a whole evaluation".to_owned(),
@@ -84,6 +70,18 @@ impl Manifest {
             None
         }
     }
+}
+
+/// The manifest of the evaluation in `path`.
+pub(super) fn of_evaluation(path: &Path) -> Result<Manifest> {
+    if !Manifest::is_in(path) {
+        return Err(Error::input(
+            path.display(),
+            "no evaluation: there is no manifest.json",
+            "name a folder that `evaluate` wrote",
+        ));
+    }
+    Manifest::read(path)
 }
 
 /// The machine that a cell was computed on: bits are promised on one CPU type only.
@@ -162,39 +160,15 @@ impl Folder {
         force: bool,
     ) -> Result<Self> {
         let folder = Self::at(path);
-        let unusable = |source: std::io::Error| {
-            Error::input(
-                path.display(),
-                format!("the folder cannot be used: {source}"),
-                "name another with --out",
-            )
-        };
-        fs::create_dir_all(path).map_err(unusable)?;
-        if path.join(MANIFEST).exists() {
-            let difference = Manifest::read(path).map(|found| found.difference(manifest));
-            match difference {
-                Ok(None) if !force => {
-                    folder.remove_unfinished()?;
-                    return Ok(folder);
-                }
-                Ok(Some(difference)) if !force => {
-                    return Err(Error::input(
-                        path.display(),
-                        difference,
-                        "name another folder with --out, or start anew with --force",
-                    ));
-                }
-                Err(error) if !force => return Err(error),
-                _ => folder.remove_results()?,
+        match manifest.claim(path, force)? {
+            Found::Same => {
+                folder.remove_unfinished()?;
+                return Ok(folder);
             }
-        } else if fs::read_dir(path).map_err(unusable)?.next().is_some() {
-            return Err(Error::input(
-                path.display(),
-                "the folder is not empty and holds no evaluation",
-                "name another with --out",
-            ));
+            Found::Replaced => folder.remove_results()?,
+            Found::Nothing => {}
         }
-        write_json(&path.join(MANIFEST), manifest)?;
+        manifest.write(path)?;
         write_atomically(&path.join(SCENARIO), |writer| writer.write_all(scenario.as_bytes()))?;
         Ok(folder)
     }
@@ -372,7 +346,7 @@ impl Folder {
 /// # Errors
 /// [`Error::Input`] when there is none.
 pub fn origin(path: &Path) -> Result<Origin> {
-    let manifest = Manifest::read(path)?;
+    let manifest = of_evaluation(path)?;
     Ok(Origin {
         command: manifest.command,
         version: manifest.version,
@@ -398,11 +372,4 @@ fn subfolders(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn remove(path: &Path) -> Result<()> {
     fs::remove_dir_all(path).map_err(|source| Error::io("remove", path, source))
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_atomically(path, |writer| {
-        serde_json::to_writer_pretty(&mut *writer, value)?;
-        writeln!(writer)
-    })
 }

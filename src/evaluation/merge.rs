@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::folder::{MACHINE, Manifest, TIMING, TUNED, UNREACHED};
+use super::folder::{MACHINE, Manifest, TIMING, TUNED, UNREACHED, of_evaluation};
 use super::shard::{OPTIMUM, Part};
 use super::{Folder, Machine};
 use crate::error::{Error, Result, read_input};
-use crate::report::export;
+use crate::files::write_json;
+use crate::manifest::Manifest as _;
 use crate::run::Summary;
 
 /// More cells than this are not named one by one.
@@ -115,7 +116,7 @@ pub fn merge(folders: &[PathBuf], out: &Path, version: &str, force: bool) -> Res
 }
 
 fn source(path: &Path) -> Result<Source> {
-    let manifest = Manifest::read(path)?;
+    let manifest = of_evaluation(path)?;
     let part = manifest.part.clone().ok_or_else(|| {
         Error::input(
             path.display(),
@@ -246,8 +247,5 @@ fn write_timing(sources: &[Source], out: &Path) -> Result<()> {
         timing.insert("shard".to_owned(), source.part.shard.to_string().into());
         shards.push(timing);
     }
-    export::write_json(
-        &out.join(TIMING),
-        &serde_json::json!({ "shards": shards, "cell_seconds": seconds }),
-    )
+    write_json(&out.join(TIMING), &serde_json::json!({ "shards": shards, "cell_seconds": seconds }))
 }

@@ -137,13 +137,14 @@ impl<'a> Registry<'a> {
             ("oracle", None) => Ok(Arc::new(paper::Oracle)),
             _ if LEARNED.contains(&text) => self.shipped(text),
             _ => {
-                let known = DEFAULT_POLICIES.join(", ");
+                let names: Vec<&str> = DEFAULT_POLICIES.into_iter().chain(LEARNED).collect();
+                let known = names.join(", ");
                 Err(Error::input(
                     format!("policy {text}"),
                     "unknown policy",
                     format!(
                         "{}known: {known}, fixed:OPTIONS, replay:FILE, external:COMMAND, the folder of a trained agent, NAME:FOLDER",
-                        did_you_mean(text, &DEFAULT_POLICIES)
+                        did_you_mean(text, &names)
                     ),
                 ))
             }

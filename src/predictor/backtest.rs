@@ -190,7 +190,7 @@ pub fn judge(
         return Err(Error::input(
             &series.name,
             format!(
-                "no forecast to judge: the test part has {} rows, a window takes {WINDOW} unmasked \
+                "no forecast to judge: rows in the test part: {}; a window takes {WINDOW} unmasked \
                  ones and one more",
                 test.len()
             ),

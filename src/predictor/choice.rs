@@ -107,7 +107,7 @@ impl FromStr for ForecasterKind {
                 format!("--forecaster {text}"),
                 "unknown forecaster",
                 format!(
-                    "{}known: {}, or a predictor's folder",
+                    "{}known: {}, noisy:CV, or a predictor's folder",
                     did_you_mean(text, &names),
                     names.join(", ")
                 ),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result, read_input};
-use crate::files::write_atomically;
 
 /// Says what kind of predictor a folder holds.
 pub(super) const METADATA_FILE: &str = "metadata.json";
@@ -115,14 +114,6 @@ pub(super) fn unusable(path: &Path, source: &std::io::Error) -> Error {
         format!("the folder cannot be made or used: {source}"),
         "name another with --out",
     )
-}
-
-/// Writes `value` as indented JSON.
-pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_atomically(path, |writer| {
-        serde_json::to_writer_pretty(&mut *writer, value)?;
-        writeln!(writer)
-    })
 }
 
 /// Reads a JSON file of a folder.

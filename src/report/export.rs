@@ -8,14 +8,14 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
 
 use super::comparison::{Comparison, Difference, PolicyResult, Statistic};
 use super::rows::{self, Row, row};
 use super::rows::{write_csv, write_parquet};
 use crate::error::{Error, Result, read_input};
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_json};
 use crate::run::{Run, Summary};
 
 /// File with the figures of a run.
@@ -44,17 +44,6 @@ pub fn write_table<R: Row>(dir: &Path, name: &str, rows: &[R]) -> Result<()> {
     write_atomically(&dir.join(name).with_extension("csv"), |writer| write_csv(writer, rows))?;
     write_atomically(&dir.join(name).with_extension("parquet"), |writer| {
         write_parquet(writer, rows)
-    })
-}
-
-/// Writes `value` as indented JSON, whole or not at all.
-///
-/// # Errors
-/// [`Error::Io`].
-pub fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    write_atomically(path, |writer| {
-        serde_json::to_writer_pretty(&mut *writer, value)?;
-        writeln!(writer)
     })
 }
 

@@ -6,11 +6,10 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::comparison::Statistic;
-use super::export;
 use super::rows::{Row, row, write_csv};
 use super::stats::{self, Bootstrap};
 use crate::error::Result;
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_json};
 use crate::predictor::QUANTILES;
 use crate::predictor::backtest::{Judged, Scores};
 use crate::trace::series::Series;
@@ -216,7 +215,7 @@ pub fn write_forecasts(
     write_rows(dir, "predictions.csv", &predictions)?;
     let scores: Vec<ScoreRow> = forecasts.iter().flat_map(score_rows).collect();
     write_rows(dir, "scores.csv", &scores)?;
-    export::write_json(&dir.join("scores.json"), report)
+    write_json(&dir.join("scores.json"), report)
 }
 
 fn write_rows<R: Row>(dir: &Path, name: &str, rows: &[R]) -> Result<()> {

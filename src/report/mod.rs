@@ -4,7 +4,7 @@
 //! - [`comparison`]: policies against each other over seeds.
 //! - [`table`]: the same in a terminal.
 //! - [`export`]: CSV, Parquet and JSON, and reading them back.
-//! - [`figures`]: SVG and PNG.
+//! - [`figures`]: SVG, PNG and PDF.
 //! - [`html`]: one self-contained page.
 //! - [`forecast`], [`forecast_table`]: forecasters against each other over traces.
 
@@ -23,6 +23,7 @@ pub mod table;
 pub use comparison::{Comparison, Difference, PolicyResult, RunResult, Statistic, VsReference};
 pub use export::{load_comparison, load_run, write_comparison, write_run};
 pub use figures::{
-    draw_comparison, draw_forecast, draw_losses, draw_profile, draw_timeline, draw_training,
+    Picture, draw_comparison, draw_forecast, draw_losses, draw_profile, draw_timeline,
+    draw_training,
 };
 pub use forecast::{ForecastReport, Forecasts, ModelScores, TraceScores, write_forecasts};

@@ -205,6 +205,17 @@ pub(super) fn mean_text(mean: f64, ci95: Option<[f64; 2]>, factor: f64) -> Strin
     text.replace("inf", "∞").replace('-', "−")
 }
 
+/// As [`mean_text`], with at most five digits that count: there is no room for more in a figure.
+pub(super) fn short_mean_text(mean: f64, ci95: Option<[f64; 2]>, factor: f64) -> String {
+    let value = mean * factor;
+    let decimals = interval_decimals(value, ci95.map(|[low, high]| [low * factor, high * factor]));
+    let most = match value == 0.0 || !value.is_finite() {
+        true => decimals,
+        false => (4.0 - value.abs().log10().floor()).clamp(0.0, 6.0) as usize,
+    };
+    plain(value, decimals.min(most)).replace("inf", "∞").replace('-', "−")
+}
+
 /// Decimals that show two digits of half the interval; without one, those of [`decimals`].
 fn interval_decimals(mean: f64, ci95: Option<[f64; 2]>) -> usize {
     match ci95 {
@@ -337,6 +348,9 @@ mod tests {
         assert_eq!(with_interval(Some(0.123_456), None, 100.0), "12.35");
         assert_eq!(with_interval(Some(69_786.994_349), None, 1.0), "69787");
         assert_eq!(with_interval(Some(-1e-9), Some([-0.1, 0.1]), 1.0), "0.00 ± 0.10");
+        assert_eq!(short_mean_text(-2.138_191, Some([-2.138_24, -2.138_14]), 1.0), "−2.1382");
+        assert_eq!(short_mean_text(55_160.14, Some([55_159.0, 55_161.0]), 1.0), "55160");
+        assert_eq!(short_mean_text(0.0, None, 1.0), "0");
         assert_eq!(with_interval(None, None, 1.0), "-");
         assert_eq!(with_interval(Some(f64::INFINITY), None, 1.0), "inf");
     }

@@ -142,7 +142,7 @@ impl Results<'_> {
                 worlds.iter().map(|world| world.0).collect::<Vec<_>>().join("; "),
                 loaded.first().map_or(0, |(_, comparison)| comparison.seeds.len())
             ),
-            svg: figures::worlds_svg(title, &loaded)?,
+            picture: figures::worlds_picture(title, &loaded),
             numbers: vec![worlds_table(&loaded)],
         });
         for (label, id) in worlds {
@@ -207,7 +207,7 @@ impl Results<'_> {
             description:
                 "What the most likely actions earn, over environment steps; a line a training."
                     .to_owned(),
-            svg: figures::curves_svg(&title, &logs)?,
+            picture: figures::curves_picture(&title, &logs),
             title,
             numbers: vec![numbers],
         });
@@ -308,7 +308,7 @@ fn traffic(id: &str) -> Result<Figure> {
     };
     Ok(Figure {
         description: "Users of each service over time, seed 0.".to_owned(),
-        svg: figures::traffic_svg(&title, &trace)?,
+        picture: figures::traffic_picture(&title, &trace),
         title,
         numbers: vec![numbers],
     })

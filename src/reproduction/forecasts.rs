@@ -82,7 +82,7 @@ pub fn judged(series: &Series) -> Result<(Table, Figure)> {
         description: "Users that came and users expected one row ahead, with the 80 % band, around the peak of \
                       the part that is judged; a panel a model."
             .to_owned(),
-        svg: figures::forecast_svg(&forecasts, &scores)?,
+        picture: figures::forecast_picture(&forecasts, &scores),
         numbers: vec![table.clone()],
     };
     Ok((table, figure))

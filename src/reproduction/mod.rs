@@ -24,6 +24,9 @@ use crate::policy::{Registry, tuning};
 use crate::predictor::ForecasterKind;
 use crate::scenario::Scenario;
 
+/// How long the figures and the report may take, seconds.
+pub const DRAWING_S: f64 = 5.0;
+
 /// How thorough a reproduction is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effort {
@@ -82,6 +85,16 @@ impl Evaluation {
         };
         let options = EpisodeOptions { foresight, ticks: false };
         Ok(evaluation::Plan { scenario, policies, seeds: (0..seeds).collect(), options })
+    }
+
+    /// How long one of its runs may take, seconds on one machine of two cores: searches of the oracle
+    /// take most of it.
+    pub fn cell_s(&self) -> f64 {
+        match (self.scenario.starts_with("paper"), self.policies.contains(&"oracle")) {
+            (true, true) if self.scenario != "paper-knative" => 0.05,
+            (_, true) => 0.018,
+            (_, false) => 0.009,
+        }
     }
 
     /// What its folder belongs to, beside the scenario.

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use super::Effort;
 use super::plan::{Evaluation, SEEDS, daily};
 use crate::agent::log::{LogRow, read_log};
+use crate::agent::settings::{PpoKind, PpoSettings};
 use crate::error::{Error, Result};
 use crate::policy::Shipped;
+use crate::scenario::Scenario;
 
 /// One training.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,35 @@ pub struct Training {
     pub steps: Option<u64>,
     /// Its master seed.
     pub seed: u64,
+}
+
+/// Steps in a second on one machine of two cores, where the progress of the whole begins from: on
+/// environment paper, and on the simulator with and without recurrence.
+const STEPS_PER_S: [f64; 3] = [30_000.0, 18_000.0, 30_000.0];
+
+impl Training {
+    /// How many steps it has.
+    ///
+    /// # Errors
+    /// When there is no recipe for its scenario: a slip in the plan.
+    pub fn all_steps(&self) -> Result<u64> {
+        if let Some(steps) = self.steps {
+            return Ok(steps);
+        }
+        let scenario = Scenario::load(self.scenario, &self.sets)?;
+        let kind = if self.agent == AGENT { PpoKind::Recurrent } else { PpoKind::FeedForward };
+        Ok(PpoSettings::recipe(kind, &scenario)?.training.steps)
+    }
+
+    /// How long a step may take, seconds.
+    pub fn step_s(&self) -> f64 {
+        let [paper, recurrent, feed_forward] = STEPS_PER_S;
+        1.0 / match self.agent {
+            _ if self.scenario == CURVES_ON => paper,
+            AGENT => recurrent,
+            _ => feed_forward,
+        }
+    }
 }
 
 /// The agent whose curves are shown.
@@ -177,8 +208,6 @@ pub fn logs(root: &Path, effort: Effort) -> Result<Vec<Vec<LogRow>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::agent::settings::{PpoKind, PpoSettings};
-    use crate::scenario::Scenario;
 
     #[test]
     fn every_training_has_settings_that_fit_and_every_evaluation_is_trained_for() {

@@ -11,11 +11,11 @@ use super::scaler::MinMaxScaler;
 use super::weights::{OriginalWeights, RawTensor, TENSORS};
 use super::{OriginalPredictor, WINDOW};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_json};
 pub use crate::predictor::folder::Source;
 use crate::predictor::folder::{
     CONFIG_FILE, Head, METADATA_FILE, MODEL_FILE, head, predictor_head, read_json, replace,
-    unusable, write_json,
+    unusable,
 };
 use crate::predictor::train::TrainingRecord;
 

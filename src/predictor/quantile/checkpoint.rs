@@ -10,11 +10,11 @@ use super::view::{ROWS, STEP_INPUTS};
 use super::windows::once_size;
 use super::{OUTPUTS, QuantileModel};
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_json};
 use crate::nn::TensorFile;
 use crate::predictor::QUANTILES;
 use crate::predictor::folder::{
-    CONFIG_FILE, METADATA_FILE, MODEL_FILE, Source, predictor_head, read_json, write_json,
+    CONFIG_FILE, METADATA_FILE, MODEL_FILE, Source, predictor_head, read_json,
 };
 use crate::predictor::train::TrainingRecord;
 

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use super::state::TrainingState;
 use crate::error::{Error, Result};
-use crate::files::write_atomically;
+use crate::files::{write_atomically, write_json};
 use crate::nn::TensorFile;
-use crate::predictor::folder::{predictor_head, read_json, write_json};
+use crate::predictor::folder::{predictor_head, read_json};
 
 const FOLDER: &str = "training";
 const STATE_FILE: &str = "state.json";

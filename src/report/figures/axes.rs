@@ -60,6 +60,15 @@ impl Axis {
         };
         if share.is_nan() { 0.0 } else { share.clamp(0.0, 1.0) }
     }
+
+    /// Whether a value lies beyond the axis: `true` past its high end, `false` past its low end.
+    pub fn beyond(&self, value: f64) -> Option<bool> {
+        match value {
+            _ if value > self.high => Some(true),
+            _ if value < self.low => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// Values beyond this are drawn at the end of the axis; lengths of axes stay finite.

@@ -1,4 +1,4 @@
-//! A list of shapes, drawn through plotters as SVG and as PNG.
+//! A list of shapes, drawn through plotters as SVG and as PNG, and as PDF by [`super::pdf`].
 //!
 //! Figures place shapes in units of one CSS pixel, as fractions. Backends of plotters take whole
 //! pixels and do not anti-alias, so both are drawn [`FINENESS`] times larger: the SVG says so in
@@ -59,7 +59,7 @@ impl Stroke {
 }
 
 /// Where the anchor of a text is, across.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Align {
     Left,
     Centre,
@@ -67,7 +67,7 @@ pub enum Align {
 }
 
 /// How a text is drawn; its anchor is at half its height.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TextLook {
     pub size: f64,
     pub bold: bool,
@@ -89,7 +89,9 @@ impl TextLook {
     }
 }
 
-enum Shape {
+/// One of the shapes that a figure is made of.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Shape {
     Line { points: Vec<Point>, colour: Colour, width: f64 },
     Polygon { points: Vec<Point>, colour: Colour },
     Rectangle { from: Point, to: Point, colour: Colour },
@@ -98,6 +100,7 @@ enum Shape {
 }
 
 /// A figure in the making. Later shapes cover earlier ones.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Canvas {
     width: f64,
     height: f64,
@@ -150,6 +153,25 @@ impl Canvas {
         self.shapes.push(Shape::Text { at, text: text.into(), look });
     }
 
+    /// Its width and height, whole units.
+    pub fn extent(&self) -> (f64, f64) {
+        (self.width.ceil(), self.height.ceil())
+    }
+
+    /// Its shapes, from the lowest to the uppermost.
+    pub fn shapes(&self) -> &[Shape] {
+        &self.shapes
+    }
+
+    /// The letters of its texts in bold, or of the others.
+    pub fn letters(&self, bold: bool) -> String {
+        let texts = self.shapes.iter().filter_map(|shape| match shape {
+            Shape::Text { text, look, .. } if look.bold == bold => Some(text.as_str()),
+            _ => None,
+        });
+        texts.collect()
+    }
+
     /// The figure as SVG.
     ///
     /// # Errors
@@ -187,9 +209,9 @@ impl Canvas {
     }
 
     fn size(&self, scale: i32) -> (u32, u32) {
-        let scale = f64::from(scale);
         // Rounded first, so that all sizes are multiples of one.
-        ((self.width.ceil() * scale) as u32, (self.height.ceil() * scale) as u32)
+        let (width, height) = self.extent();
+        ((width * f64::from(scale)) as u32, (height * f64::from(scale)) as u32)
     }
 
     /// Draws all shapes. `joined`: lines as one path each; else by pieces, because the rasteriser

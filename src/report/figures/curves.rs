@@ -10,7 +10,8 @@ use super::style::{
 use crate::agent::log::LogRow;
 
 const LEFT: f64 = 82.0;
-const RIGHT: f64 = 14.0;
+/// Half of the last number below the axis.
+const RIGHT: f64 = 24.0;
 const LABEL_GAP: f64 = 64.0;
 const TOP: f64 = 84.0;
 const HEIGHT: f64 = 300.0;
@@ -51,10 +52,13 @@ pub fn draw(title: &str, logs: &[Vec<LogRow>]) -> Canvas {
     let look = TextLook::new(TEXT_SIZE, SOFT_INK, Align::Left);
     canvas.text((LEFT, 43.0), fit(&text, TEXT_SIZE, false, width), look);
     let thin = service_colour(0).tint(0.5);
-    let keys = [
-        Key::Line("a training, most likely actions", thin, &[]),
-        Key::Line("median", VERMILION, &[]),
-    ];
+    let keys = match lines.len() {
+        ..=1 => vec![Key::Line("most likely actions", VERMILION, &[])],
+        _ => vec![
+            Key::Line("a training, most likely actions", thin, &[]),
+            Key::Line("median", VERMILION, &[]),
+        ],
+    };
     draw_keys(&mut canvas, &keys, LEFT, 66.0, width);
 
     let values = || lines.iter().flatten().map(|point| point.1).filter(|value| value.is_finite());
@@ -96,14 +100,8 @@ fn median(lines: &[Vec<(u64, f64)>]) -> Vec<(u64, f64)> {
     let shortest = lines.iter().map(Vec::len).min().unwrap_or(0);
     (0..shortest)
         .map(|index| {
-            let mut values: Vec<f64> = lines.iter().map(|line| line[index].1).collect();
-            values.sort_unstable_by(f64::total_cmp);
-            let half = values.len() / 2;
-            let middle = match values.len() % 2 {
-                0 => 0.5 * (values[half - 1] + values[half]),
-                _ => values[half],
-            };
-            (lines[0][index].0, middle)
+            let values = lines.iter().map(|line| line[index].1).collect();
+            (lines[0][index].0, super::metric::median(values))
         })
         .collect()
 }

@@ -1,4 +1,4 @@
-//! The part of the figures' font that a text needs, as a TrueType font that browsers take.
+//! The part of the figures' font that a text needs, as a TrueType font that browsers and readers of PDF take.
 //!
 //! Kept are the outlines of the letters and their widths; hinting, kerning and names go. The tables
 //! are those of the OpenType specification 1.9.
@@ -27,12 +27,20 @@ const INSTRUCTIONS: u16 = 0x0100;
 /// # Errors
 /// [`Error::Failed`] when the built-in font is not as expected.
 pub fn font_face(text: &str) -> Result<String> {
-    let font = subset(dejavu::sans::regular(), text)
-        .ok_or_else(|| Error::Failed("the built-in font cannot be cut down".to_owned()))?;
     Ok(format!(
         "@font-face{{font-family:\"{FAMILY}\";src:url(data:font/ttf;base64,{}) format(\"truetype\")}}",
-        STANDARD.encode(font)
+        STANDARD.encode(cut(false, text)?)
     ))
+}
+
+/// The figures' font with the letters of `text` alone, as a TrueType file.
+///
+/// # Errors
+/// As [`font_face`].
+pub fn cut(bold: bool, text: &str) -> Result<Vec<u8>> {
+    let whole = if bold { dejavu::sans::bold() } else { dejavu::sans::regular() };
+    subset(whole, text)
+        .ok_or_else(|| Error::Failed("the built-in font cannot be cut down".to_owned()))
 }
 
 /// The font with the letters of `text` alone; `None` when it is damaged.

@@ -3,7 +3,7 @@
 use super::canvas::{Align, Canvas, Point, Stroke, TextLook, text_width};
 use super::style::{Colour, GREY, INK, LINE_WIDTH, TEXT_SIZE, WHITE};
 
-const TEXT_GAP: f64 = 4.0;
+const TEXT_GAP: f64 = 5.5;
 const KEY_GAP: f64 = 11.0;
 
 /// An entry of a key.

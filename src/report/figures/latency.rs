@@ -115,7 +115,7 @@ fn percent_axis(data: &TimelineData) -> Axis {
         let lowest = shares.iter().copied().filter(|share| *share > 0.0).fold(100.0, f64::min);
         Axis::logarithmic(lowest * 0.9, highest * 1.1)
     } else {
-        Axis::rounded(0.0, highest, 5)
+        Axis::linear(0.0, highest * 1.06, 5)
     }
 }
 

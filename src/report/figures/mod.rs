@@ -1,9 +1,9 @@
-//! Figures as SVG and PNG: titled, with units on the axes, in colours that colour-blind readers can
+//! Figures as SVG, PNG and PDF: titled, with units on the axes, in colours that colour-blind readers can
 //! tell apart, legible in print at the width of a page.
 //!
 //! [`draw_timeline`] shows one run, [`draw_comparison`] policies over seeds, [`draw_forecast`]
 //! forecasters on a trace, [`draw_losses`] the training of a predictor, [`draw_training`] that of an
-//! agent. The same input gives the same bytes.
+//! agent; a [`Picture`] can go to a page instead. The same input gives the same bytes.
 
 mod axes;
 mod canvas;
@@ -14,6 +14,8 @@ mod forecast;
 mod keys;
 mod latency;
 mod losses;
+mod metric;
+mod pdf;
 mod profile;
 mod style;
 mod timeline;
@@ -38,129 +40,172 @@ use crate::run::Run;
 use crate::scenario::Scenario;
 use crate::trace::Trace;
 
-/// Draws the timeline of one run into `dir`, which is made if need be. Gives the files written:
-/// `timeline-POLICY-SEED.svg` and `.png`.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Failed`] when a file cannot be written.
-pub fn draw_timeline(run: &Run, scenario: &Scenario, dir: &Path) -> Result<Vec<PathBuf>> {
+/// A figure: to be written, or shown on a page that has the figures' font.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Picture(Canvas);
+
+impl Picture {
+    /// The picture as SVG, for a page that has the figures' font.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] when it cannot be drawn.
+    pub fn to_svg(&self) -> Result<String> {
+        self.0.to_svg()
+    }
+
+    /// What is written in it.
+    pub fn letters(&self) -> String {
+        self.0.letters(false) + &self.0.letters(true)
+    }
+
+    /// Writes the picture into `dir`, which is made if need be, as `NAME.svg`, `NAME.png` and `NAME.pdf`;
+    /// `title` goes into the properties of the PDF. Gives the files.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Failed`] when a file cannot be written.
+    pub fn write(&self, dir: &Path, name: &str, title: &str) -> Result<Vec<PathBuf>> {
+        if !dir.as_os_str().is_empty() {
+            fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
+        }
+        let name = file_name(name);
+        let [svg, png, pdf] =
+            ["svg", "png", "pdf"].map(|ending| dir.join(format!("{name}.{ending}")));
+        let text = self.with_font()?;
+        write_atomically(&svg, |writer| writer.write_all(text.as_bytes()))?;
+        self.write_png(&png)?;
+        let document = pdf::document(&self.0, title)?;
+        write_atomically(&pdf, |writer| writer.write_all(&document))?;
+        Ok(vec![svg, png, pdf])
+    }
+
+    /// As SVG that brings its letters along, so that it looks the same where the font is not installed.
+    fn with_font(&self) -> Result<String> {
+        let svg = self.to_svg()?;
+        let style = font_face(&self.letters())?;
+        Ok(match svg.find('>') {
+            Some(end) => format!("{}\n<style>{style}</style>{}", &svg[..=end], &svg[end + 1..]),
+            None => svg,
+        })
+    }
+
+    fn write_png(&self, png: &Path) -> Result<()> {
+        // The encoder goes by the ending, so the temporary name has it too.
+        let name = png.file_stem().unwrap_or_default().to_string_lossy();
+        let temporary = png.with_file_name(format!(".{name}.{}.png", std::process::id()));
+        let written = self.0.write_png(&temporary).and_then(|()| {
+            fs::rename(&temporary, png).map_err(|source| Error::io("rename to", png, source))
+        });
+        if written.is_err() {
+            // Half a picture is worth nothing; that it may stay changes nothing.
+            let _ = fs::remove_file(&temporary);
+        }
+        written
+    }
+}
+
+/// The timeline of one run.
+pub fn timeline_picture(run: &Run, scenario: &Scenario) -> Picture {
     let data = timeline_data::TimelineData::new(run, scenario);
-    let name = format!("timeline-{}-{}", file_name(&run.summary.policy), run.summary.seed);
-    write(&timeline::draw(&data, &run.summary), dir, &name)
+    Picture(timeline::draw(&data, &run.summary))
 }
 
-/// Draws policies against each other into `dir`, which is made if need be. Gives the files written:
-/// `comparison.svg` and `.png`.
+/// The name of the timeline's files.
+pub fn timeline_name(run: &Run) -> String {
+    format!("timeline-{}-{}", file_name(&run.summary.policy), run.summary.seed)
+}
+
+/// Draws the timeline of one run into `dir`. Gives the files written: `timeline-POLICY-SEED` and their
+/// endings.
 ///
 /// # Errors
-/// As [`draw_timeline`].
+/// As [`Picture::write`].
+pub fn draw_timeline(run: &Run, scenario: &Scenario, dir: &Path) -> Result<Vec<PathBuf>> {
+    let summary = &run.summary;
+    let title = format!("{} on {}, seed {}", summary.policy, summary.scenario, summary.seed);
+    timeline_picture(run, scenario).write(dir, &timeline_name(run), &title)
+}
+
+/// Policies against each other.
+pub fn comparison_picture(comparison: &Comparison) -> Picture {
+    Picture(comparison::draw(comparison))
+}
+
+/// Draws policies against each other into `dir`. Gives the files written: `comparison` and their endings.
+///
+/// # Errors
+/// As [`Picture::write`].
 pub fn draw_comparison(comparison: &Comparison, dir: &Path) -> Result<Vec<PathBuf>> {
-    write(&comparison::draw(comparison), dir, "comparison")
+    let title = format!("Policies on {}", comparison.scenario);
+    comparison_picture(comparison).write(dir, "comparison", &title)
 }
 
-/// Draws forecasters on one trace into `dir`, which is made if need be. Gives the files written:
-/// `forecast-TRACE.svg` and `.png`.
+/// Users of each service over time.
+pub fn traffic_picture(title: &str, trace: &Trace) -> Picture {
+    Picture(traffic::draw(title, trace))
+}
+
+/// The same policies in several worlds, each with its label.
+pub fn worlds_picture(title: &str, worlds: &[(String, Comparison)]) -> Picture {
+    Picture(worlds::draw(title, worlds))
+}
+
+/// Courses of trainings of the same length, by their logs.
+pub fn curves_picture(title: &str, logs: &[Vec<LogRow>]) -> Picture {
+    Picture(curves::draw(title, logs))
+}
+
+/// Forecasters on one trace.
+pub fn forecast_picture(forecasts: &[Forecasts<'_>], scores: &TraceScores) -> Picture {
+    Picture(forecast::draw(forecasts, scores))
+}
+
+/// Draws forecasters on one trace into `dir`. Gives the files written: `forecast-TRACE` and their endings.
 ///
 /// # Errors
-/// As [`draw_timeline`].
+/// As [`Picture::write`].
 pub fn draw_forecast(
     forecasts: &[Forecasts<'_>],
     scores: &TraceScores,
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
+    let title = format!("Forecasts on {}", scores.name);
     let name = format!("forecast-{}", file_name(&scores.name));
-    write(&forecast::draw(forecasts, scores), dir, &name)
+    forecast_picture(forecasts, scores).write(dir, &name, &title)
 }
 
-/// The timeline of one run as SVG, for a page that has the figures' font.
+/// Draws the losses of a training, which are of the kind `loss`, into `dir`. Gives the files written:
+/// `losses` and their endings.
 ///
 /// # Errors
-/// [`Error::Failed`] when it cannot be drawn.
-pub fn timeline_svg(run: &Run, scenario: &Scenario) -> Result<String> {
-    let data = timeline_data::TimelineData::new(run, scenario);
-    timeline::draw(&data, &run.summary).to_svg()
-}
-
-/// Policies against each other as SVG, for a page that has the figures' font.
-///
-/// # Errors
-/// As [`timeline_svg`].
-pub fn comparison_svg(comparison: &Comparison) -> Result<String> {
-    comparison::draw(comparison).to_svg()
-}
-
-/// Users of each service over time as SVG, for a page that has the figures' font.
-///
-/// # Errors
-/// As [`timeline_svg`].
-pub fn traffic_svg(title: &str, trace: &Trace) -> Result<String> {
-    traffic::draw(title, trace).to_svg()
-}
-
-/// The same policies in several worlds, each with its label, as SVG for a page that has the figures'
-/// font.
-///
-/// # Errors
-/// As [`timeline_svg`].
-pub fn worlds_svg(title: &str, worlds: &[(String, Comparison)]) -> Result<String> {
-    worlds::draw(title, worlds).to_svg()
-}
-
-/// Courses of trainings of the same length, by their logs, as SVG for a page that has the figures' font.
-///
-/// # Errors
-/// As [`timeline_svg`].
-pub fn curves_svg(title: &str, logs: &[Vec<LogRow>]) -> Result<String> {
-    curves::draw(title, logs).to_svg()
-}
-
-/// Forecasters on one trace as SVG, for a page that has the figures' font.
-///
-/// # Errors
-/// As [`timeline_svg`].
-pub fn forecast_svg(forecasts: &[Forecasts<'_>], scores: &TraceScores) -> Result<String> {
-    forecast::draw(forecasts, scores).to_svg()
-}
-
-/// Writes a picture as a standalone SVG file into `dir`, which is made if need be: `NAME.svg`.
-///
-/// # Errors
-/// [`Error::Io`] or [`Error::Failed`] when a file cannot be written.
-pub fn write_svg(svg: &str, dir: &Path, name: &str) -> Result<PathBuf> {
-    let path = dir.join(format!("{}.svg", file_name(name)));
-    let text = with_font(svg)?;
-    write_atomically(&path, |writer| writer.write_all(text.as_bytes()))?;
-    Ok(path)
-}
-
-/// Draws the losses of a training, which are of the kind `loss`, into `dir`, which is made if need be.
-/// Gives the files written: `losses.svg` and `.png`.
-///
-/// # Errors
-/// As [`draw_timeline`].
+/// As [`Picture::write`].
 pub fn draw_losses(
     title: &str,
     state: &TrainingState,
     loss: &str,
     dir: &Path,
 ) -> Result<Vec<PathBuf>> {
-    write(&losses::draw(title, state, loss), dir, "losses")
+    Picture(losses::draw(title, state, loss)).write(dir, "losses", title)
 }
 
-/// Draws the course of an agent's training into `dir`, which is made if need be. Gives the files
-/// written: `training.svg` and `.png`.
+/// The course of an agent's training.
+pub fn training_picture(title: &str, rows: &[LogRow]) -> Picture {
+    Picture(training::draw(title, rows))
+}
+
+/// Draws the course of an agent's training into `dir`. Gives the files written: `training` and their
+/// endings.
 ///
 /// # Errors
-/// As [`draw_timeline`].
+/// As [`Picture::write`].
 pub fn draw_training(title: &str, rows: &[LogRow], dir: &Path) -> Result<Vec<PathBuf>> {
-    write(&training::draw(title, rows), dir, "training")
+    training_picture(title, rows).write(dir, "training", title)
 }
 
-/// Draws a fitted profile beside the file `beside`, under its name: `.svg` and `.png`. `slo_p95_ms` is
-/// drawn where it is known.
+/// Draws a fitted profile beside the file `beside`, under its name. `slo_p95_ms` is drawn where it is
+/// known. Gives the files written.
 ///
 /// # Errors
-/// As [`draw_timeline`].
+/// As [`Picture::write`].
 pub fn draw_profile(
     profile: &FittedProfile,
     slo_p95_ms: Option<f64>,
@@ -169,34 +214,7 @@ pub fn draw_profile(
     let name = beside.file_stem().unwrap_or_default().to_string_lossy();
     let dir = beside.parent().unwrap_or(Path::new(""));
     let title = format!("Latency of a pod: {name}");
-    write(&profile::draw(&title, profile, slo_p95_ms), dir, &file_name(&name))
-}
-
-fn write(canvas: &Canvas, dir: &Path, name: &str) -> Result<Vec<PathBuf>> {
-    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    fs::create_dir_all(dir).map_err(|source| Error::io("make", dir, source))?;
-    let svg = write_svg(&canvas.to_svg()?, dir, name)?;
-    let png = dir.join(format!("{name}.png"));
-    // The encoder goes by the ending, so the temporary name has it too.
-    let temporary = dir.join(format!(".{name}.{}.png", std::process::id()));
-    let written = canvas.write_png(&temporary).and_then(|()| {
-        fs::rename(&temporary, &png).map_err(|source| Error::io("rename to", &png, source))
-    });
-    if written.is_err() {
-        // Half a picture is worth nothing; that it may stay changes nothing.
-        let _ = fs::remove_file(&temporary);
-    }
-    written?;
-    Ok(vec![svg, png])
-}
-
-/// A picture that brings its letters along, so that it looks the same where the font is not installed.
-fn with_font(svg: &str) -> Result<String> {
-    let style = font_face(&super::html::svg_text(svg))?;
-    Ok(match svg.find('>') {
-        Some(end) => format!("{}\n<style>{style}</style>{}", &svg[..=end], &svg[end + 1..]),
-        None => svg.to_owned(),
-    })
+    Picture(profile::draw(&title, profile, slo_p95_ms)).write(dir, &name, &title)
 }
 
 /// A policy's name with nothing in it that a file name cannot have.
@@ -231,14 +249,14 @@ mod tests {
     fn drawn(name: &str, draw: impl Fn(&Path) -> Result<Vec<PathBuf>>) -> String {
         let dir = tempfile::tempdir().unwrap();
         let files = draw(dir.path()).unwrap();
-        assert_eq!(files.len(), 2);
+        assert_eq!(files.len(), 3);
         let svg = fs::read_to_string(&files[0]).unwrap();
-        let png = fs::read(&files[1]).unwrap();
-        assert!(png.starts_with(b"\x89PNG"));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left");
+        assert!(fs::read(&files[1]).unwrap().starts_with(b"\x89PNG"));
+        assert!(fs::read(&files[2]).unwrap().starts_with(b"%PDF"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "nothing else is left");
         if let Some(keep) = std::env::var_os(KEEP) {
             fs::create_dir_all(&keep).unwrap();
-            for (file, ending) in files.iter().zip(["svg", "png"]) {
+            for (file, ending) in files.iter().zip(["svg", "png", "pdf"]) {
                 fs::copy(file, Path::new(&keep).join(format!("{name}.{ending}"))).unwrap();
             }
         }

@@ -59,33 +59,64 @@ pub enum Marker {
     Circle,
     Square,
     Diamond,
-    Triangle,
+    /// A triangle that points up.
+    Up,
+    /// A triangle that points down.
+    Down,
+    Bar,
 }
 
-/// Colour and marker of a policy, by its name.
+/// Colour and marker of a policy, by its name. Policies that are often compared differ in shape or in
+/// brightness too, for prints without colour.
 pub fn policy_style(name: &str) -> (Colour, Marker) {
     // `fixed:21/6/7`, `replay:FILE` and the like go by the part before the colon.
     match name.split(':').next().unwrap_or(name) {
         "kpa-latency" => (Colour(90, 90, 90), Marker::Square),
         "kpa-resource" => (GREY, Marker::Square),
-        "fixed" => (Colour(110, 110, 110), Marker::Triangle),
-        "random" => (Colour(170, 170, 170), Marker::Triangle),
-        "hybrid" => (SKY, Marker::Circle),
-        "greedy" => (ORANGE, Marker::Circle),
-        "priced-greedy" => (VERMILION, Marker::Circle),
+        "fixed" => (Colour(110, 110, 110), Marker::Up),
+        "random" => (Colour(170, 170, 170), Marker::Bar),
+        "hybrid" => (SKY, Marker::Diamond),
+        "greedy" => (ORANGE, Marker::Up),
+        "priced-greedy" => (VERMILION, Marker::Down),
         "fitted-value" => (PURPLE, Marker::Circle),
-        "oracle" => (BLACK, Marker::Diamond),
-        "trpo" => (GREEN, Marker::Triangle),
+        // Both know the coming traffic, and none of the others does.
+        "oracle" | "clairvoyant-beam" => (BLACK, Marker::Diamond),
+        "trpo" => (GREEN, Marker::Square),
         "ppo" => (GREEN, Marker::Circle),
         "recurrent-ppo" => (BLUE, Marker::Circle),
         "replay" => (OLIVE, Marker::Square),
         "external" => (OLIVE, Marker::Diamond),
-        other => {
-            let hash = other.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-                (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-            });
-            let marker = if hash >> 32 & 1 == 0 { Marker::Diamond } else { Marker::Square };
-            (SERVICES[(hash % SERVICES.len() as u64) as usize], marker)
-        }
+        other => by_spelling(other),
+    }
+}
+
+/// The style of a name that says nothing. Names that differ in a number at their end, as several trainings
+/// of one agent, differ in colour.
+fn by_spelling(name: &str) -> (Colour, Marker) {
+    const MARKERS: [Marker; 3] = [Marker::Diamond, Marker::Square, Marker::Down];
+    let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let number: u64 = name[stem.len()..].parse().unwrap_or(0);
+    let hash = stem.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let colours = SERVICES.len() as u64;
+    let colour =
+        SERVICES[(hash % colours).wrapping_add(number % colours) as usize % SERVICES.len()];
+    (colour, MARKERS[((hash >> 32) % MARKERS.len() as u64) as usize])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trainings_of_one_agent_differ_in_colour_alone() {
+        let styles: Vec<_> = (0..3).map(|k| policy_style(&format!("training-{k}"))).collect();
+        assert!(styles.iter().all(|style| style.1 == styles[0].1));
+        assert!(
+            styles[0].0 != styles[1].0 && styles[1].0 != styles[2].0 && styles[0].0 != styles[2].0
+        );
+        assert_eq!(policy_style("fixed:21/6/7"), policy_style("fixed:0/0/0"));
+        policy_style("agent-99999999999999999999");
     }
 }

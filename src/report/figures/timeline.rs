@@ -22,6 +22,7 @@ const HEADING_HEIGHT: f64 = 44.0;
 const SERVICE_NAME_HEIGHT: f64 = 21.0;
 const X_LABELS_HEIGHT: f64 = 44.0;
 const TOTALS_HEIGHT: f64 = 200.0;
+const OVERLAP_HEIGHT: f64 = 150.0;
 const LEGEND_ROW_HEIGHT: f64 = 19.0;
 
 const STARTING_TINT: f64 = 0.42;
@@ -40,8 +41,14 @@ pub fn draw(data: &TimelineData, summary: &Summary) -> Canvas {
     let rows_bottom = rows_top + count as f64 * (SERVICE_NAME_HEIGHT + row_height);
     let totals_top = rows_bottom + X_LABELS_HEIGHT + HEADING_HEIGHT;
     let totals_bottom = totals_top + TOTALS_HEIGHT;
+    let overlap = data.around_overlap();
+    let overlap_top = totals_bottom + X_LABELS_HEIGHT + HEADING_HEIGHT;
+    let panels_bottom = match overlap {
+        Some(_) => overlap_top + OVERLAP_HEIGHT,
+        None => totals_bottom,
+    };
     let legend = legend_rows(data);
-    let legend_top = totals_bottom + X_LABELS_HEIGHT + 4.0;
+    let legend_top = panels_bottom + X_LABELS_HEIGHT + 4.0;
     let mut canvas = Canvas::new(WIDTH, legend_top + legend.len() as f64 * LEGEND_ROW_HEIGHT + 6.0);
 
     draw_titles(&mut canvas, summary);
@@ -50,6 +57,14 @@ pub fn draw(data: &TimelineData, summary: &Summary) -> Canvas {
     let (time, label, unit_s) = time_axis(data);
     let frame = Frame { canvas: &mut canvas, columns, time, time_label: label, unit_s };
     frame.draw(data, rows_top, row_height, totals_top, totals_bottom);
+    if let Some(overlap) = overlap {
+        // Over the whole width.
+        let columns = [(LEFT, WIDTH - RIGHT); 2];
+        let (time, time_label, unit_s) = time_axis(&overlap);
+        let mut frame = Frame { canvas: &mut canvas, columns, time, time_label, unit_s };
+        let heading = "The overlap of revisions with the highest peak, second by second";
+        frame.cpu_panel(&overlap, heading, overlap_top, panels_bottom);
+    }
     for (row, entries) in legend.iter().enumerate() {
         draw_legend_row(&mut canvas, entries, legend_top + row as f64 * LEGEND_ROW_HEIGHT);
     }
@@ -106,10 +121,10 @@ impl Frame<'_> {
         totals_bottom: f64,
     ) {
         self.heading(0, "Users", rows_top);
-        let keys: [Key<'_>; 2] = [
-            Key::Line("users", service_colour(0), &[]),
-            Key::Line("forecast", INK, FORECAST_DASHES),
-        ];
+        let mut keys = vec![Key::Line("users", service_colour(0), &[])];
+        if data.services.iter().any(|line| !line.forecasts.is_empty()) {
+            keys.push(Key::Line("forecast", INK, FORECAST_DASHES));
+        }
         self.keys(0, rows_top - 10.0, &keys);
         self.heading(1, "Pods", rows_top);
         let first = service_colour(0);
@@ -136,7 +151,7 @@ impl Frame<'_> {
             self.users_panel(data, line, index, top, top + row_height, index + 1 == count);
             self.pods_panel(data, line, index, top, top + row_height, index + 1 == count);
         }
-        self.cpu_panel(data, totals_top, totals_bottom);
+        self.cpu_panel(data, "CPU against the quota", totals_top, totals_bottom);
         self.p95_panel(data, totals_top, totals_bottom);
     }
 
@@ -175,7 +190,7 @@ impl Frame<'_> {
         let colour = service_colour(index);
         let users = line.users.iter().map(|step| step.1);
         let highest = users.chain(line.forecasts.iter().map(|step| step.2)).fold(3.0, f64::max);
-        let panel = self.panel(0, top, bottom, Axis::rounded(0.0, highest * 1.03, 3));
+        let panel = self.panel(0, top, bottom, Axis::linear(0.0, highest * 1.06, 3));
         panel.draw_grid(self.canvas);
         let path = self.step_path(&panel, &line.users, data.end_s);
         self.canvas.line(&path, Stroke::solid(colour, LINE_WIDTH));
@@ -212,7 +227,7 @@ impl Frame<'_> {
     ) {
         let colour = service_colour(index);
         let highest = line.pods.iter().map(Pods::total).fold(3.0, f64::max);
-        let panel = self.panel(1, top, bottom, Axis::rounded(0.0, highest * 1.03, 3));
+        let panel = self.panel(1, top, bottom, Axis::linear(0.0, highest * 1.06, 3));
         panel.draw_grid(self.canvas);
         let pods = thinned(&line.pods, &panel, |pods| pods.from_s / self.unit_s, Pods::total);
         let layers: [PodLayer; 4] = [
@@ -241,8 +256,8 @@ impl Frame<'_> {
         }
     }
 
-    fn cpu_panel(&mut self, data: &TimelineData, top: f64, bottom: f64) {
-        self.heading(0, "CPU against the quota", top);
+    fn cpu_panel(&mut self, data: &TimelineData, heading: &str, top: f64, bottom: f64) {
+        self.heading(0, heading, top);
         let first = service_colour(0);
         let mut keys = vec![Key::Line("quota", BLACK, &[])];
         if data.by_tick {
@@ -252,37 +267,22 @@ impl Frame<'_> {
             keys.push(Key::Area(data.cpu_is, first.tint(SERVING_TINT)));
         }
 
-        // Every service has the same instants: the ticks', the intervals' or the decisions'.
-        let times_s: Vec<f64> = data
-            .services
-            .iter()
-            .map(|line| &line.cpu)
-            .max_by_key(|cpu| cpu.len())
-            .map(|cpu| cpu.iter().map(|cpu| cpu.from_s).collect())
-            .unwrap_or_default();
-        let at =
-            |line: &ServiceLine, index: usize| line.cpu.get(index).copied().unwrap_or_default();
-        let totals: Vec<Step> = times_s
-            .iter()
-            .enumerate()
-            .map(|(index, &time_s)| {
-                (time_s, data.services.iter().map(|line| at(line, index).total).sum())
-            })
-            .collect();
+        let totals = data.cpu_totals();
         if totals.iter().any(|step| step.1 > data.quota_cores) {
             keys.push(Key::Line("over quota", VERMILION, &[]));
         }
         self.keys(0, top - 10.0, &keys);
         let highest = totals.iter().map(|step| step.1).fold(data.quota_cores, f64::max);
-        let panel = self.panel(0, top, bottom, Axis::rounded(0.0, highest * 1.04, 5));
+        let panel = self.panel(0, top, bottom, Axis::linear(0.0, highest * 1.06, 5));
         panel.draw_grid(self.canvas);
-        let indices: Vec<usize> = (0..times_s.len()).collect();
-        let kept = thinned(&indices, &panel, |&i| times_s[i] / self.unit_s, |&i| totals[i].1);
-        let kept_s: Vec<f64> = kept.iter().map(|&index| times_s[index]).collect();
+        let indices: Vec<usize> = (0..totals.len()).collect();
+        let kept = thinned(&indices, &panel, |&i| totals[i].0 / self.unit_s, |&i| totals[i].1);
+        let kept_s: Vec<f64> = kept.iter().map(|&index| totals[index].0).collect();
         let mut base = vec![0.0; kept.len()];
         for (number, line) in data.services.iter().enumerate() {
             let colour = service_colour(number);
-            let cpu: Vec<Cpu> = kept.iter().map(|&index| at(line, index)).collect();
+            let at = |&index: &usize| line.cpu.get(index).copied().unwrap_or_default();
+            let cpu: Vec<Cpu> = kept.iter().map(at).collect();
             let serving: Vec<f64> =
                 cpu.iter().zip(&base).map(|(cpu, base)| base + cpu.total - cpu.overlap).collect();
             let upper: Vec<f64> =

@@ -6,6 +6,11 @@ use std::collections::BTreeMap;
 use crate::run::{ALL_SERVICES, DecisionRow, IntervalRow, Run, TickRow};
 use crate::scenario::Scenario;
 
+/// Around an overlap of revisions at least so long, with at least such margins, and at most so long.
+const LEAST_WINDOW_S: f64 = 60.0;
+const LEAST_MARGIN_S: f64 = 15.0;
+const MOST_WINDOW_S: f64 = 600.0;
+
 /// A value that holds from an instant until the next.
 pub type Step = (f64, f64);
 
@@ -116,6 +121,49 @@ impl TimelineData {
             },
             cpu_is: if run.intervals.is_empty() { "decided" } else { "mean of the interval" },
         }
+    }
+}
+
+impl TimelineData {
+    /// CPU of all services, from an instant until the next. Every service has the same instants: the
+    /// ticks', the intervals' or the decisions'.
+    pub fn cpu_totals(&self) -> Vec<Step> {
+        let instants = self.services.iter().map(|line| &line.cpu).max_by_key(|cpu| cpu.len());
+        let instants = instants.map_or(&[][..], |cpu| cpu.as_slice());
+        let at =
+            |line: &ServiceLine, index: usize| line.cpu.get(index).map_or(0.0, |cpu| cpu.total);
+        let total = |index: usize| self.services.iter().map(|line| at(line, index)).sum();
+        instants.iter().enumerate().map(|(index, cpu)| (cpu.from_s, total(index))).collect()
+    }
+
+    /// The seconds around the overlap of revisions during which most CPU is in use, with their CPU
+    /// alone; `None` where no revisions overlap or seconds are not known.
+    pub fn around_overlap(&self) -> Option<Self> {
+        if !self.by_tick {
+            return None;
+        }
+        let totals = self.cpu_totals();
+        let overlaps = |index: usize| {
+            self.services
+                .iter()
+                .any(|line| line.cpu.get(index).is_some_and(|cpu| cpu.overlap > 0.0))
+        };
+        let peak = (0..totals.len())
+            .filter(|&index| overlaps(index))
+            .reduce(|most, index| if totals[index].1 > totals[most].1 { index } else { most })?;
+        let from = (0..peak).rev().find(|&index| !overlaps(index)).map_or(0, |index| index + 1);
+        let to = (peak..totals.len()).find(|&index| !overlaps(index)).unwrap_or(totals.len());
+        let (from_s, to_s) = (totals[from].0, totals.get(to).map_or(self.end_s, |step| step.0));
+        let margin_s = ((LEAST_WINDOW_S - (to_s - from_s)) / 2.0).max(LEAST_MARGIN_S).ceil();
+        let start_s = (from_s - margin_s).max(self.start_s);
+        let end_s = (to_s + margin_s).min(start_s + MOST_WINDOW_S).min(self.end_s);
+        let within = |cpu: &&Cpu| (start_s..end_s).contains(&cpu.from_s);
+        let services = self.services.iter().map(|line| ServiceLine {
+            name: line.name.clone(),
+            cpu: line.cpu.iter().filter(within).copied().collect(),
+            ..ServiceLine::default()
+        });
+        Some(Self { services: services.collect(), start_s, end_s, ..*self })
     }
 }
 

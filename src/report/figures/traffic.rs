@@ -32,7 +32,7 @@ pub fn draw(title: &str, trace: &Trace) -> Canvas {
         top: TOP,
         bottom: TOP + HEIGHT,
         x: Axis::linear(0.0, f64::from(length_s) / unit_s, 10),
-        y: Axis::rounded(0.0, highest * 1.03, 5),
+        y: Axis::linear(0.0, highest * 1.06, 5),
     };
     panel.draw_grid(&mut canvas);
     let mut ends = Vec::new();

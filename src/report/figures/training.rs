@@ -10,7 +10,8 @@ use super::style::{
 use crate::agent::log::LogRow;
 
 const LEFT: f64 = 82.0;
-const RIGHT: f64 = 14.0;
+/// Half of the last number below the axis.
+const RIGHT: f64 = 24.0;
 const LABEL_GAP: f64 = 64.0;
 const TOP: f64 = 84.0;
 const HEIGHT: f64 = 230.0;

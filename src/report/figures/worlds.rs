@@ -2,27 +2,20 @@
 
 use super::axes::{Axis, Panel};
 use super::canvas::{Align, Canvas, Stroke, TextLook, fit, text_width};
-use super::comparison::draw_marker;
+use super::metric::{Metric, OVER_QUOTA, OVER_SLO, REWARD, draw_marker, draw_ticks};
 use super::style::{GRID, INK, SOFT_INK, TEXT_SIZE, TITLE_SIZE, WIDTH, policy_style};
-use crate::report::comparison::{Comparison, PolicyResult, Statistic};
+use crate::report::comparison::{Comparison, Statistic};
 
-const MARGIN: f64 = 16.0;
+const MARGIN: f64 = 18.0;
 const NAMES: f64 = 200.0;
-const PANEL_GAP: f64 = 26.0;
+const PANEL_GAP: f64 = 34.0;
 const PANELS_TOP: f64 = 106.0;
 /// Height of one policy's line in a row.
 const LINE: f64 = 12.0;
 const ROW_GAP: f64 = 14.0;
 const AXIS_HEIGHT: f64 = 28.0;
 
-/// A metric: heading, factor to its unit, whether zero belongs on the axis, where it is found.
-type Metric = (&'static str, f64, bool, fn(&PolicyResult) -> &Statistic);
-
-const METRICS: [Metric; 3] = [
-    ("reward", 1.0, false, |policy| &policy.reward),
-    ("requests over SLO, %", 100.0, true, |policy| &policy.slo_violation_share),
-    ("over quota, CPU-s", 1.0, true, |policy| &policy.over_quota_cpu_seconds),
-];
+const METRICS: [Metric; 3] = [REWARD, OVER_SLO, OVER_QUOTA];
 
 /// Draws `worlds`, each a label and its comparison; all have the same policies.
 pub fn draw(title: &str, worlds: &[(String, Comparison)]) -> Canvas {
@@ -54,7 +47,7 @@ pub fn draw(title: &str, worlds: &[(String, Comparison)]) -> Canvas {
             top: PANELS_TOP,
             right: left + width,
             bottom,
-            x: axis(worlds, metric),
+            x: metric.axis(&statistics(worlds, metric), false),
             y: Axis::linear(0.0, 1.0, 1),
         };
         draw_metric(&mut canvas, &panel, worlds, metric, row_height);
@@ -73,32 +66,23 @@ fn draw_policies(canvas: &mut Canvas, policies: &[&str]) {
     }
 }
 
-fn axis(worlds: &[(String, Comparison)], &(_, factor, from_zero, of): &Metric) -> Axis {
-    let statistics = worlds.iter().flat_map(|(_, comparison)| comparison.policies.iter().map(of));
-    let values: Vec<f64> = statistics
-        .flat_map(|one| one.mean.into_iter().chain(one.ci95.into_iter().flatten()))
-        .map(|value| value * factor)
-        .filter(|value| value.is_finite())
-        .collect();
-    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let pad = (high - low) * 0.06;
-    match (from_zero, high > 0.0) {
-        (true, true) => Axis::linear(low.min(0.0), high + pad, 4),
-        (true, false) => Axis::linear(low.min(0.0), 1.0, 4),
-        (false, _) => Axis::linear(low - pad, high + pad, 4),
-    }
+fn statistics<'a>(
+    worlds: &'a [(String, Comparison)],
+    metric: &Metric,
+) -> Vec<Option<&'a Statistic>> {
+    let policies = worlds.iter().flat_map(|(_, comparison)| &comparison.policies);
+    policies.map(metric.of).collect()
 }
 
 fn draw_metric(
     canvas: &mut Canvas,
     panel: &Panel,
     worlds: &[(String, Comparison)],
-    &(heading, factor, _, of): &Metric,
+    metric: &Metric,
     row_height: f64,
 ) {
     let look = TextLook::new(TEXT_SIZE, INK, Align::Left).bold();
-    canvas.text((panel.left, PANELS_TOP - 14.0), heading, look);
+    canvas.text((panel.left, PANELS_TOP - 14.0), metric.heading, look);
     panel.draw_grid_x(canvas);
     for row in 0..=worlds.len() {
         let y = PANELS_TOP + row as f64 * row_height;
@@ -110,17 +94,14 @@ fn draw_metric(
         for (index, policy) in comparison.policies.iter().enumerate() {
             let y = top + (index as f64 + 0.5) * LINE;
             let (colour, marker) = policy_style(&policy.name);
-            let statistic = of(policy);
+            let Some(statistic) = (metric.of)(policy) else { continue };
             let Some(mean) = statistic.mean.filter(|mean| mean.is_finite()) else { continue };
             if let Some([low, high]) = statistic.ci95 {
-                let ends = [low, high].map(|value| (panel.at_x(value * factor), y));
+                let ends = [low, high].map(|value| (panel.at_x(value * metric.factor), y));
                 canvas.line(&ends, Stroke::solid(colour, 2.0));
             }
-            draw_marker(canvas, (panel.at_x(mean * factor), y), marker, colour);
+            draw_marker(canvas, (panel.at_x(mean * metric.factor), y), marker, colour);
         }
     }
-    let look = TextLook::new(TEXT_SIZE, SOFT_INK, Align::Centre);
-    for (value, text) in &panel.x.ticks {
-        canvas.text((panel.at_x(*value), panel.bottom + 12.0), text, look);
-    }
+    draw_ticks(canvas, panel);
 }

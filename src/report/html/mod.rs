@@ -8,7 +8,7 @@ pub mod sections;
 
 use std::fmt::Write;
 
-use super::figures::font_face;
+use super::figures::{Picture, font_face};
 use crate::error::Result;
 
 const STYLE: &str = include_str!("style.css");
@@ -49,7 +49,7 @@ pub struct Figure {
     /// What it shows, for those who cannot see it and as its caption.
     pub description: String,
     /// The picture.
-    pub svg: String,
+    pub picture: Picture,
     /// The numbers behind it.
     pub numbers: Vec<Table>,
 }
@@ -72,7 +72,7 @@ impl Page {
     /// [`crate::Error::Failed`] when the figures' font cannot be had.
     pub fn to_html(&self) -> Result<String> {
         let figures = self.sections.iter().flat_map(|section| &section.figures);
-        let letters: String = figures.map(|figure| svg_text(&figure.svg)).collect();
+        let letters: String = figures.map(|figure| figure.picture.letters()).collect();
         let mut html = String::new();
         let title = escape(&self.title);
         html += "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n";
@@ -100,7 +100,7 @@ impl Page {
         html += "<main>\n";
         let mut number = 0;
         for (index, section) in self.sections.iter().enumerate() {
-            section.write(&mut html, index, &mut number);
+            section.write(&mut html, index, &mut number)?;
         }
         html += "</main>\n</body>\n</html>\n";
         Ok(html)
@@ -108,7 +108,7 @@ impl Page {
 }
 
 impl Section {
-    fn write(&self, html: &mut String, index: usize, number: &mut usize) {
+    fn write(&self, html: &mut String, index: usize, number: &mut usize) -> Result<()> {
         let _ = writeln!(
             html,
             "<section aria-labelledby=\"s{index}\">\n<h2 id=\"s{index}\">{}</h2>",
@@ -122,7 +122,7 @@ impl Section {
         }
         for figure in &self.figures {
             *number += 1;
-            figure.write(html, *number);
+            figure.write(html, *number)?;
         }
         if !self.facts.is_empty() {
             *html += "<dl>\n";
@@ -140,13 +140,14 @@ impl Section {
             );
         }
         *html += "</section>\n";
+        Ok(())
     }
 }
 
 impl Figure {
-    fn write(&self, html: &mut String, number: usize) {
+    fn write(&self, html: &mut String, number: usize) -> Result<()> {
         let (title, description) = (escape(&self.title), escape(&self.description));
-        let svg = self.svg.replacen(
+        let svg = self.picture.to_svg()?.replacen(
             "<svg ",
             &format!("<svg role=\"img\" aria-labelledby=\"f{number}t f{number}d\" "),
             1,
@@ -171,6 +172,7 @@ impl Figure {
             *html += "</details>\n";
         }
         *html += "</figure>\n";
+        Ok(())
     }
 }
 
@@ -204,27 +206,14 @@ fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
-/// What is written in a picture, tags left out.
-pub(super) fn svg_text(svg: &str) -> String {
-    let mut text = String::new();
-    for piece in svg.split('<').skip(1) {
-        if let Some((tag, content)) = piece.split_once('>')
-            && tag.starts_with("text")
-        {
-            text += content.trim();
-        }
-    }
-    text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::figures::traffic_picture;
     use super::*;
+    use crate::trace::Trace;
 
     #[test]
     fn a_page_holds_everything_and_nothing_from_elsewhere() {
-        let svg =
-            "<svg width=\"9\" height=\"9\"><text x=\"1\">\nusers &lt;5\n</text></svg>".to_owned();
         let numbers = Table {
             caption: "all".into(),
             header: vec!["policy".into(), "reward".into()],
@@ -233,7 +222,7 @@ mod tests {
         let figure = Figure {
             title: "T".into(),
             description: "What & why".into(),
-            svg: svg.clone(),
+            picture: traffic_picture("users <5", &Trace::default()),
             numbers: vec![numbers],
         };
         let section = Section {
@@ -251,12 +240,12 @@ mod tests {
             "id=\"f4d\"",
             "href=\"#s1\"",
             "name = &quot;x&quot;",
+            "users &lt;5",
         ] {
             assert!(html.contains(text), "{text}");
         }
         assert_eq!(html.matches("@font-face").count(), 1);
         assert!(!html.contains("http"), "no address at all");
         assert_eq!(html, page.to_html().unwrap());
-        assert_eq!(svg_text(&svg), "users <5");
     }
 }

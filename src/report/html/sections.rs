@@ -1,7 +1,9 @@
-//! Sections of comparisons and of single runs.
+//! Sections of comparisons, of single runs and of trainings.
 
 use super::{Figure, Section, Table};
+use crate::agent::log::LogRow;
 use crate::error::{Error, Result};
+use crate::nn::Metadata;
 use crate::report::comparison::Comparison;
 use crate::report::export::comparison_rows;
 use crate::report::rows::{Row, write_csv};
@@ -80,7 +82,7 @@ pub fn comparison_figure(comparison: &Comparison) -> Result<Figure> {
             },
             comparison.reference
         ),
-        svg: figures::comparison_svg(comparison)?,
+        picture: figures::comparison_picture(comparison),
         numbers: vec![rows_table(
             "Every metric of every policy: mean over seeds, 95 % bootstrap interval, interquartile mean, paired \
              difference to the reference with its corrected p-value (Holm)",
@@ -117,6 +119,56 @@ pub fn of_run(run: &Run, scenario: &Scenario, origin: &Origin) -> Result<Section
     Ok(section)
 }
 
+/// A training of an agent.
+///
+/// # Errors
+/// [`Error::Failed`] when a row of its log cannot be written, or the scenario has no hash.
+pub fn of_training(metadata: &Metadata, scenario: &Scenario, rows: &[LogRow]) -> Result<Section> {
+    let title =
+        format!("Training of {} on {}, seed {}", metadata.kind, scenario.name(), metadata.seed);
+    let evaluated: Vec<Vec<String>> = rows
+        .iter()
+        .filter_map(|row| {
+            let reward = row.evaluation_reward?;
+            let share = row.evaluation_share.map(|share| format!("{:.2}", 100.0 * share));
+            Some(vec![
+                row.steps.to_string(),
+                row.updates.to_string(),
+                short(&reward.to_string()),
+                share.unwrap_or_else(|| "-".to_owned()),
+                format!("{:.3}", row.entropy),
+            ])
+        })
+        .collect();
+    let header = ["steps", "updates", "reward", "% of the optimum", "entropy, nats"];
+    let figure = Figure {
+        description: "Rewards of the training's episodes, and of the most likely actions on held-out traffic, \
+                      over environment steps; below them the entropy of the policy."
+            .to_owned(),
+        picture: figures::training_picture(&title, rows),
+        title: title.clone(),
+        numbers: vec![Table {
+            caption: "What the most likely actions earn on held-out traffic; log.csv has every iteration"
+                .to_owned(),
+            header: header.map(str::to_owned).into(),
+            rows: evaluated,
+        }],
+    };
+    let command = format!(
+        "quotascale train scenario.toml --agent {} --seed {} (settings: last/config.json)",
+        metadata.kind, metadata.seed
+    );
+    let mut section = Section { title, figures: vec![figure], ..Section::default() };
+    let origin = Origin {
+        version: format!("{} ({})", metadata.version, metadata.commit),
+        scenario: scenario.to_toml(),
+        scenario_hash: scenario.hash()?,
+        ..Origin::default()
+    };
+    origin.describe(&mut section, metadata.seed.to_string(), command);
+    Ok(section)
+}
+
 fn run_title(summary: &Summary) -> String {
     format!("{} on {}, seed {}", summary.policy, summary.scenario, summary.seed)
 }
@@ -137,7 +189,7 @@ pub fn run_figure(run: &Run, scenario: &Scenario) -> Result<Figure> {
             table::mean_text(summary.over_quota_cpu_seconds, None, 1.0),
             table::mean_text(summary.reward, None, 1.0),
         ),
-        svg: figures::timeline_svg(run, scenario)?,
+        picture: figures::timeline_picture(run, scenario),
         numbers: vec![
             rows_table("Decisions, a row a service", &run.decisions)?,
             rows_table("What was measured in each interval", &run.intervals)?,
