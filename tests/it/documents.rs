@@ -20,6 +20,25 @@ fn blocks(text: &str, mark: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_table_of_the_readme_is_what_the_program_prints() {
+    let folder = tempfile::tempdir().unwrap();
+    let assert = quotascale()
+        .current_dir(folder.path())
+        .args(["evaluate", "paper-knative", "--quiet"])
+        .assert()
+        .success();
+    let printed = String::from_utf8(assert.get_output().stdout.clone()).unwrap();
+    let table: Vec<&str> =
+        printed.lines().take_while(|line| !line.starts_with("results")).collect();
+    assert!(table.len() > 10);
+    let readme = document("README.md");
+    for line in table {
+        let line = line.trim();
+        assert!(readme.lines().any(|shown| shown.trim() == line), "not in README.md: {line}");
+    }
+}
+
+#[test]
 fn the_scenario_of_the_document_checks_and_runs() {
     let folder = tempfile::tempdir().unwrap();
     let scenario = blocks(&document("docs/scenario.md"), "toml").remove(0);

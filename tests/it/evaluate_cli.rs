@@ -92,6 +92,7 @@ fn the_json_of_evaluate_and_simulate_has_the_agreed_shape() {
         "timing.json",
         "figures/comparison.svg",
         "figures/comparison.png",
+        "figures/comparison.pdf",
         "hybrid/1/summary.json",
         "hybrid/1/decisions.csv",
         "hybrid/1/decisions.parquet",

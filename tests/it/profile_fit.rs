@@ -50,7 +50,7 @@ fn options_fitted_to_load_tests_run_in_a_scenario() {
     let options = value["options"].as_array().unwrap();
     assert!(options.iter().all(|option| option["p95_ms"].as_f64().unwrap() <= 900.0));
     assert_eq!(options[options.len() - 1]["concurrency"], 40);
-    assert!(folder.path().join("shop.svg").exists() && folder.path().join("shop.png").exists());
+    assert!(folder.path().join("shop.svg").exists() && folder.path().join("shop.pdf").exists());
     fit().assert().code(2).stderr(contains("the file exists"));
 
     // The text goes into a service as it is.

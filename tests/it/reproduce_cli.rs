@@ -1,11 +1,12 @@
-//! `reproduce`: bad input, and that a stopped one goes on. The whole is run by hand (REPRODUCE.md),
-//! for it takes minutes.
+//! `reproduce`: bad input, that a stopped one goes on, and that a quick one gives the same bytes again and
+//! from shards. The full one is run by hand (REPRODUCE.md), for it takes minutes.
 
 use std::fs;
 
+use predicates::prelude::*;
 use predicates::str::contains;
 
-use crate::support::quotascale;
+use crate::support::{assert_same_files, quotascale};
 
 #[test]
 fn folders_of_something_else_are_left_alone() {
@@ -35,4 +36,28 @@ fn folders_of_something_else_are_left_alone() {
         .assert()
         .code(2)
         .stderr(contains("cells are missing"));
+}
+
+#[test]
+fn a_quick_reproduction_gives_the_same_bytes_again_and_from_shards() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let reproduce = |out: &str, more: &[&str]| {
+        let mut command = quotascale();
+        command.args(["reproduce", "--quick", "--out"]).arg(place(out)).args(more);
+        command.assert().success()
+    };
+    reproduce("whole", &["--threads", "1"]).stderr(contains("done").and(contains("left")));
+    for shard in ["0", "1"] {
+        reproduce(shard, &["--quiet", "--shard", &format!("{shard}/2")]).stderr("");
+    }
+    let mut merge = quotascale();
+    merge.arg("merge").args([place("1"), place("0")]).arg("--out").arg(place("merged"));
+    merge.assert().success().stdout(contains("report.html"));
+    assert_same_files(&place("whole"), &place("merged"));
+    // What is there is not computed anew.
+    let cell = place("whole/evaluations/paper-knative/hybrid/0/summary.json");
+    let before = fs::metadata(&cell).unwrap().modified().unwrap();
+    reproduce("whole", &[]);
+    assert_eq!(fs::metadata(&cell).unwrap().modified().unwrap(), before);
 }

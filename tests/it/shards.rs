@@ -1,31 +1,12 @@
 //! `evaluate --shard` and `merge`: the whole from its parts, byte for byte, and what is refused.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use predicates::prelude::*;
 use predicates::str::contains;
 
-use crate::support::quotascale;
-
-/// Every file below `folder` but the timings, with its bytes.
-fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    let mut open = vec![folder.to_owned()];
-    while let Some(path) = open.pop() {
-        for entry in fs::read_dir(path).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                open.push(path);
-            } else if path.file_name().unwrap() != "timing.json" {
-                let name = path.strip_prefix(folder).unwrap().to_owned();
-                found.insert(name, fs::read(&path).unwrap());
-            }
-        }
-    }
-    found
-}
+use crate::support::{assert_same_files, quotascale};
 
 fn evaluate(out: &Path, arguments: &[&str]) -> assert_cmd::assert::Assert {
     quotascale().arg("evaluate").args(arguments).arg("--out").arg(out).assert()
@@ -49,11 +30,7 @@ fn whole_and_merged(arguments: &[&str], count: usize) {
     let merged = folder.path().join("merged");
     merge(&shards, &merged).success();
     assert!(merged.join("timing.json").exists());
-    let (whole, merged) = (files(&whole), files(&merged));
-    assert_eq!(whole.keys().collect::<Vec<_>>(), merged.keys().collect::<Vec<_>>());
-    for (name, bytes) in whole {
-        assert!(merged[&name] == bytes, "{} differs", name.display());
-    }
+    assert_same_files(&whole, &merged);
 }
 
 #[test]

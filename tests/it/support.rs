@@ -1,6 +1,8 @@
 //! What several tests need.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 
@@ -12,6 +14,33 @@ pub fn quotascale() -> Command {
 /// A file of tests/data.
 pub fn data(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)
+}
+
+/// Every file below `folder` but the timings, with its bytes.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![folder.to_owned()];
+    while let Some(path) = open.pop() {
+        for entry in fs::read_dir(path).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else if path.file_name().unwrap() != "timing.json" {
+                let name = path.strip_prefix(folder).unwrap().to_owned();
+                found.insert(name, fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Fails unless both folders hold the same files, byte for byte, but for the timings.
+pub fn assert_same_files(one: &Path, other: &Path) {
+    let (one, other) = (files(one), files(other));
+    assert_eq!(one.keys().collect::<Vec<_>>(), other.keys().collect::<Vec<_>>());
+    for (name, bytes) in one {
+        assert!(other[&name] == bytes, "{} differs", name.display());
+    }
 }
 
 /// A file of other people's data (`../shared`), or `None` with one counted line where it is not there.
@@ -26,7 +55,6 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 
 /// What scripts/e2e exports as `QUOTASCALE_E2E_<name>`, or `None` with one counted line
 /// where it did not start the servers.
-#[cfg(feature = "live")]
 #[cfg(feature = "live")]
 pub fn e2e(name: &str) -> Option<String> {
     let variable = format!("QUOTASCALE_E2E_{name}");

@@ -128,6 +128,24 @@ fn a_training_repeats_and_its_folder_is_a_policy_everywhere() {
     // The trainer's own judgement, over the same environment by another way.
     assert_eq!(mine["reward"]["per_seed"][0], summary["best"]["reward"]);
 
+    // Both trainings and the comparison in figures, and on a page.
+    let plot = |runs: &[&Path]| {
+        let mut command = quotascale();
+        command.arg("plot").args(runs).arg("--out").arg(work.path().join("plotted"));
+        command.assert()
+    };
+    let plotted = plot(&[&one, &again, &work.path().join("evaluation")]).success();
+    for name in ["training-one.pdf", "training-again.png", "curves.svg", "comparison.svg"] {
+        assert!(work.path().join("plotted").join(name).exists(), "{name}: {plotted}");
+    }
+    plot(&[&one, &one]).code(2).stderr(contains("would replace"));
+    plot(&[&work.path().join("nowhere")]).code(2).stderr(contains("no such folder"));
+    let page = work.path().join("training.html");
+    quotascale().arg("report").arg(&one).arg("--out").arg(&page).assert().success();
+    assert!(
+        fs::read_to_string(&page).unwrap().contains("Training of recurrent-ppo on paper, seed 0")
+    );
+
     let observations = work.path().join("observations.csv");
     let header: Vec<String> = (0..46).map(|index| format!("obs{index}")).collect();
     let row = vec!["0.1"; 46].join(",");
