@@ -13,6 +13,7 @@ mod import;
 mod interrupt;
 #[cfg(feature = "live")]
 mod live;
+mod memory;
 mod merge;
 mod oracle;
 mod output;

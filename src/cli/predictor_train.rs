@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::predictor_evaluate::{hash, read};
-use super::{Common, VERSION, interrupt, print_json, print_line, progress};
+use super::{Common, VERSION, interrupt, memory, print_json, print_line, progress};
 use crate::error::{Error, Result};
 use crate::predictor::dataset::{Fractions, Recipe};
 use crate::predictor::original::checkpoint::{self as original, Source};
@@ -159,6 +159,7 @@ struct Summary<'a> {
 }
 
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+    memory::keep_freed();
     let started = Instant::now();
     let recipe = args.model.recipe(args.recipe.as_deref())?;
     let fractions: Fractions = args.split.parse()?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Common, ScenarioArgs, interrupt, print_json, print_line, progress, train_fitted_value,
+    Common, ScenarioArgs, interrupt, memory, print_json, print_line, progress, train_fitted_value,
 };
 use crate::agent::checkpoint::{BEST, LAST};
 use crate::agent::log::{LOG, LogRow};
@@ -179,6 +179,7 @@ struct Summary<'a> {
 }
 
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+    memory::keep_freed();
     let scenario = args.scenario.load()?;
     if args.agent == AgentName::FittedValue {
         return train_fitted_value::run(args, &scenario, common);
@@ -215,6 +216,7 @@ pub(super) fn train_in(
     out: &Path,
     progress: &dyn Progress,
 ) -> Result<Trained> {
+    memory::keep_freed();
     train(plan(args, scenario)?, args, scenario, out, progress)
 }
 

@@ -89,7 +89,7 @@ fn fence(means: &[f64]) -> Option<[f64; 2]> {
     }
     let middle = median(means.to_vec());
     let spread = median(means.iter().map(|mean| (mean - middle).abs()).collect());
-    (spread > 0.0).then(|| [middle - FAR * spread, middle + FAR * spread])
+    (spread > 0.0).then_some([middle - FAR * spread, middle + FAR * spread])
 }
 
 /// The middle of values, of which there is at least one.
