@@ -23,6 +23,8 @@ const SERVICE_NAME_HEIGHT: f64 = 21.0;
 const X_LABELS_HEIGHT: f64 = 44.0;
 const TOTALS_HEIGHT: f64 = 200.0;
 const OVERLAP_HEIGHT: f64 = 150.0;
+/// Room for half of a second's number of many digits.
+const OVERLAP_MARGIN: f64 = 8.0;
 const LEGEND_ROW_HEIGHT: f64 = 19.0;
 
 const STARTING_TINT: f64 = 0.42;
@@ -59,7 +61,7 @@ pub fn draw(data: &TimelineData, summary: &Summary) -> Canvas {
     frame.draw(data, rows_top, row_height, totals_top, totals_bottom);
     if let Some(overlap) = overlap {
         // Over the whole width.
-        let columns = [(LEFT, WIDTH - RIGHT); 2];
+        let columns = [(LEFT, WIDTH - RIGHT - OVERLAP_MARGIN); 2];
         let (time, time_label, unit_s) = time_axis(&overlap);
         let mut frame = Frame { canvas: &mut canvas, columns, time, time_label, unit_s };
         let heading = "The overlap of revisions with the highest peak, second by second";

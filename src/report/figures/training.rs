@@ -42,13 +42,12 @@ pub fn draw(title: &str, rows: &[LogRow]) -> Canvas {
         (|row| row.episode_reward, |row| row.evaluation_reward)
     };
     let best = rows.iter().filter_map(evaluation).fold(f64::NEG_INFINITY, f64::max);
+    let unit = if shares { " % of the optimum" } else { "" };
+    let best_text = format!("{best:.2}{unit}").replace('-', "−");
     let text = match rows.last() {
-        Some(row) if best.is_finite() => format!(
-            "{} steps, {} updates · best evaluation {best:.2}{}",
-            row.steps,
-            row.updates,
-            if shares { " % of the optimum" } else { "" }
-        ),
+        Some(row) if best.is_finite() => {
+            format!("{} steps, {} updates · best evaluation {best_text}", row.steps, row.updates)
+        }
         Some(row) => format!("{} steps, {} updates", row.steps, row.updates),
         None => "no step is done".to_owned(),
     };
