@@ -65,7 +65,7 @@ impl Simulator {
     /// A cluster at t = 0 under `traffic`. `seed` gives the cold starts.
     ///
     /// # Errors
-    /// [`Error::Input`] when the traffic has not one trace a service or more users than [`MOST_USERS`],
+    /// [`Error::Input`] when the traffic has not one trace a service or more than 10,000,000 users of one,
     /// or an option does not exist.
     pub fn new(model: Arc<Model>, traffic: &Trace, seed: u64, start: &Start) -> Result<Self> {
         if traffic.services.len() != model.services.len() {
