@@ -42,6 +42,11 @@ impl Schedule {
     pub fn at(self, share: f64) -> f64 {
         self.from + (self.to - self.from) * share.clamp(0.0, 1.0)
     }
+
+    /// Its first end that is not as `good` says.
+    fn end_not(self, good: impl Fn(f64) -> bool) -> Option<f64> {
+        [self.from, self.to].into_iter().find(|&end| !good(end))
+    }
 }
 
 /// What advantages are brought to before they weigh on the policy.
@@ -71,6 +76,11 @@ impl Default for Imitation {
         Self { weight: 0.0, from: 0.5 }
     }
 }
+
+/// Most transitions of one rollout: more are a slip that fills the memory.
+const MOST_TRANSITIONS: usize = 100_000_000;
+/// Most episodes of an evaluation.
+const MOST_EPISODES: usize = 1_000_000;
 
 /// Settings of recurrent and feed-forward PPO.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -185,10 +195,20 @@ impl PpoConfig {
         if self.steps == 0 {
             return wrong("steps", "0".to_owned(), "give at least 1");
         }
+        let transitions = self.environments.checked_mul(self.rollout);
+        let Some(transitions) = transitions.filter(|&count| count <= MOST_TRANSITIONS) else {
+            let problem = format!("{} environments x {} steps", self.environments, self.rollout);
+            let remedy = format!("use at most {MOST_TRANSITIONS} transitions between updates");
+            return wrong("environments", problem, &remedy);
+        };
+        if self.evaluation_episodes > MOST_EPISODES {
+            let remedy = format!("use at most {MOST_EPISODES}");
+            return wrong("evaluation_episodes", self.evaluation_episodes.to_string(), &remedy);
+        }
         let (what, count) = if network.lstm > 0 {
             ("environments", self.environments)
         } else {
-            ("environments x rollout", self.environments * self.rollout)
+            ("environments x rollout", transitions)
         };
         if !count.is_multiple_of(self.minibatches) {
             let remedy = format!("choose {what} as a multiple of minibatches");
@@ -209,7 +229,6 @@ impl PpoConfig {
         for (key, value) in [
             ("clip", self.clip),
             ("gradient_norm", self.gradient_norm),
-            ("learning_rate", self.learning_rate.from.max(self.learning_rate.to)),
             ("value_clip", self.value_clip.unwrap_or(1.0)),
             ("target_kl", self.target_kl.unwrap_or(1.0)),
         ] {
@@ -217,9 +236,15 @@ impl PpoConfig {
                 return wrong(key, value.to_string(), "give a number above 0");
             }
         }
+        for (key, schedule) in [("learning_rate", self.learning_rate), ("entropy", self.entropy)] {
+            if let Some(end) = schedule.end_not(|value| value >= 0.0 && value.is_finite()) {
+                return wrong(key, end.to_string(), "give 0 or more");
+            }
+        }
+        if self.learning_rate == Schedule::constant(0.0) {
+            return wrong("learning_rate", "0".to_owned(), "give a number above 0");
+        }
         for (key, value) in [
-            ("learning_rate", self.learning_rate.from.min(self.learning_rate.to)),
-            ("entropy", self.entropy.from.min(self.entropy.to)),
             ("value_weight", self.value_weight),
             ("imitation.weight", self.imitation.weight),
             ("imitation.from", self.imitation.from),
@@ -270,5 +295,24 @@ mod tests {
         assert!(text.contains("5 minibatches do not divide environments = 64"), "{text}");
         assert!(message(&|config| config.gamma = f64::NAN).contains("gamma"));
         assert!(message(&|config| config.learning_rate.to = -1.0).contains("learning_rate"));
+        // One end alone, so that the other does not hide it.
+        for end in [f64::NAN, f64::INFINITY] {
+            assert!(message(&|config| config.learning_rate.from = end).contains("learning_rate"));
+            assert!(message(&|config| config.entropy.from = end).contains("entropy"));
+        }
+        assert!(message(&|config| config.learning_rate = Schedule::constant(0.0)).contains(": 0"));
+        // What would not fit any memory, or even be counted.
+        for environments in [10_000_000, usize::MAX] {
+            let text = message(&|config| config.environments = environments);
+            assert!(text.contains("a.toml: environments"), "{text}");
+        }
+        let text = message(&|config| config.evaluation_episodes = usize::MAX);
+        assert!(text.contains("evaluation_episodes"), "{text}");
+        let wide = NetworkConfig { hidden: vec![64, 1 << 40], ..NetworkConfig::default() };
+        for network in [wide, NetworkConfig::recurrent(usize::MAX)] {
+            let error = PpoConfig::default().check(&network, "a.toml").unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("a.toml: network."), "{error}");
+        }
     }
 }

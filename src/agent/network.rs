@@ -63,6 +63,16 @@ impl NetworkConfig {
     /// [`Error::Input`] naming the key, in the file `place`.
     pub fn check(&self, place: &str) -> Result<()> {
         let key = |name: &str| format!("{place}: network.{name}");
+        let most = self.hidden.iter().copied().max().unwrap_or(0);
+        for (name, units) in [("lstm", self.lstm), ("hidden", most)] {
+            if units > MOST_UNITS {
+                return Err(Error::input(
+                    key(name),
+                    format!("{units} units"),
+                    format!("give a layer at most {MOST_UNITS}"),
+                ));
+            }
+        }
         if self.hidden.contains(&0) {
             return Err(Error::input(
                 key("hidden"),
@@ -108,6 +118,9 @@ pub struct ActorCritic {
     /// The actor's part of the parameters, the scale of the hints included.
     actor_span: Range<usize>,
 }
+
+/// Most units of a layer: more are a slip that fills the memory.
+const MOST_UNITS: usize = 8192;
 
 /// Gain of the initial weights of a policy's head and of a value's.
 const HEAD_GAIN: f64 = 0.01;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// Added to variances, as Stable-Baselines3's VecNormalize does.
 const EPSILON: f64 = 1e-8;
-/// Normalised observations and rewards are cut off here.
+/// Normalised observations are cut off here; rewards are not.
 const BOUND: f32 = 10.0;
 
 /// Number, mean and sum of squared differences from the mean.

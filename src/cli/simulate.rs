@@ -51,6 +51,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let ticks = if args.ticks { " --ticks" } else { "" };
     let command = format!("simulate --forecaster {forecaster}{ticks}");
     let folder = Folder::open(&out, &command, &scenario, VERSION, args.force)?;
+    folder.claim_policy(policy.name(), policy.fingerprint())?;
 
     let foresight = forecaster.for_scenario(&scenario)?;
     // The figure needs every tick, whether or not they are written.

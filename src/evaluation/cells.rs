@@ -113,7 +113,8 @@ impl<'a> Cells<'a> {
     /// after each (also of those that were there).
     ///
     /// # Errors
-    /// The first error of any cell; [`Error::Interrupted`] when `stop` said so. What was finished by
+    /// The first error of any cell; [`Error::Input`] where the folder holds runs of another policy of the
+    /// same name; [`Error::Interrupted`] when `stop` said so. What was finished by
     /// then is kept.
     pub fn run_some(
         &self,
@@ -121,6 +122,11 @@ impl<'a> Cells<'a> {
         stop: &(dyn Fn() -> bool + Sync),
         done: &(dyn Fn() + Sync),
     ) -> Result<Outcome> {
+        if let Some(folder) = self.folder {
+            for cell in cells {
+                folder.claim_policy(cell.policy.name(), cell.policy.fingerprint())?;
+            }
+        }
         let seconds = Mutex::new(BTreeMap::new());
         let results: Vec<Result<Summary>> = cells
             .par_iter()

@@ -304,6 +304,7 @@ impl Folder {
             if name == "figures" {
                 remove(&policy)?;
             } else {
+                super::identity::forget(&policy)?;
                 // Not empty: somebody else's files are in it, and stay.
                 let _ = fs::remove_dir(&policy);
             }

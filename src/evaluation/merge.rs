@@ -58,6 +58,7 @@ pub fn merge(folders: &[PathBuf], out: &Path, version: &str, force: bool) -> Res
             "merge with the version that computed the shards",
         ));
     }
+    check_policies(&sources)?;
     let unreached = sources.iter().any(|source| source.folder.path().join(UNREACHED).exists());
     let places = find_cells(&sources, unreached)?;
     let tuned = same_file(&sources, TUNED)?;
@@ -80,6 +81,8 @@ pub fn merge(folders: &[PathBuf], out: &Path, version: &str, force: bool) -> Res
     let mut optima = BTreeMap::new();
     let mut machines = BTreeSet::new();
     for place in &places {
+        let fingerprint = place.source.folder.fingerprint(place.policy)?;
+        folder.claim_policy(place.policy, fingerprint.as_deref())?;
         folder.copy_cell(&place.source.folder, place.policy, place.seed)?;
         machines.extend(machine(&folder.cell(place.policy, place.seed)));
         let summary = place.source.folder.summary(place.policy, place.seed)?;
@@ -148,6 +151,31 @@ fn check_siblings(first: &Source, other: &Source) -> Result<()> {
             ),
             "run all shards with the same arguments but for --shard",
         ));
+    }
+    Ok(())
+}
+
+/// The policies of all shards have to be the same, not only called the same.
+fn check_policies(sources: &[Source]) -> Result<()> {
+    for policy in &sources[0].part.policies {
+        let mut known: Option<(&Source, Option<String>)> = None;
+        for source in sources.iter().filter(|source| source.folder.has_cells(policy)) {
+            let fingerprint = source.folder.fingerprint(policy)?;
+            match &known {
+                None => known = Some((source, fingerprint)),
+                Some((first, other)) if *other != fingerprint => {
+                    return Err(Error::input(
+                        source.folder.path().display(),
+                        format!(
+                            "its policy `{policy}` is another one than that in {}",
+                            first.folder.path().display()
+                        ),
+                        "run all shards with the same agents and files",
+                    ));
+                }
+                Some(_) => {}
+            }
+        }
     }
     Ok(())
 }

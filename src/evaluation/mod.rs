@@ -8,6 +8,7 @@
 mod cells;
 mod compare;
 mod folder;
+mod identity;
 mod merge;
 mod seeds;
 mod shard;

@@ -158,6 +158,19 @@ impl Checkpoint {
         Ok(())
     }
 
+    /// What tells what it does from what another checkpoint does: SHA-256 of weights, normaliser, settings
+    /// and layout, in hexadecimal.
+    ///
+    /// # Errors
+    /// When a tensor's shape does not fit its values.
+    pub fn fingerprint(&self) -> Result<String> {
+        let mut text = self.model.to_bytes()?;
+        for part in [self.normaliser.as_ref().unwrap_or(&Value::Null), &self.config, &self.layout] {
+            text.extend(part.to_string().bytes());
+        }
+        Ok(hash(&text))
+    }
+
     fn write_files(&self, folder: &Path) -> Result<()> {
         let layout = StampedLayout { hash: layout_hash(&self.layout), layout: self.layout.clone() };
         let mut files = vec![

@@ -185,6 +185,10 @@ impl Policy for External {
         &self.name
     }
 
+    fn fingerprint(&self) -> Option<&str> {
+        Some(&self.command)
+    }
+
     fn start(&self, episode: &Episode<'_>) -> Result<PolicyState> {
         let mut child = Command::new("sh")
             .args(["-c", &self.command])

@@ -96,6 +96,12 @@ pub trait Policy: Send + Sync {
     /// The name that tables and figures use.
     fn name(&self) -> &str;
 
+    /// What tells it from other policies of the same name: a hash of what it was read from, or its
+    /// command. `None` where the name, on a scenario, says all.
+    fn fingerprint(&self) -> Option<&str> {
+        None
+    }
+
     /// When it decides on `knative` (on `paper` it decides every step).
     fn schedule(&self) -> Schedule {
         Schedule::EveryInterval

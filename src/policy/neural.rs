@@ -17,6 +17,7 @@ const TOLD: usize = 3;
 /// Takes the agent's most likely action.
 pub struct Neural {
     name: String,
+    fingerprint: String,
     agent: Agent,
     observer: Observer,
 }
@@ -75,7 +76,8 @@ impl Neural {
                 "use the scenario and settings that it was trained with, or train again",
             ));
         }
-        Ok(Self { name: name.to_owned(), agent, observer })
+        let fingerprint = agent.to_checkpoint()?.fingerprint()?;
+        Ok(Self { name: name.to_owned(), fingerprint, agent, observer })
     }
 
     fn decide_with(
@@ -129,6 +131,10 @@ impl Neural {
 impl Policy for Neural {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        Some(&self.fingerprint)
     }
 
     fn start(&self, _episode: &Episode<'_>) -> Result<PolicyState> {

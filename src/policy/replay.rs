@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use sha2::{Digest, Sha256};
+
 use super::{Episode, Policy, PolicyState, Schedule};
 use crate::error::{Error, Result, read_input};
 use crate::scenario::{PodRule, Profile, Scenario};
@@ -12,6 +14,8 @@ use crate::snapshot::{Decision, ServiceDecision, Snapshot};
 #[derive(Clone, Debug)]
 pub struct Replay {
     name: String,
+    /// SHA-256 of the file.
+    fingerprint: String,
     steps: Steps,
     profiles: Vec<Profile>,
     rule: PodRule,
@@ -59,6 +63,7 @@ impl Replay {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         Ok(Self {
             name: format!("replay:{stem}"),
+            fingerprint: Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect(),
             steps,
             profiles: scenario.profiles.clone(),
             rule: scenario.pod_rule(),
@@ -181,6 +186,10 @@ fn read_timed(
 impl Policy for Replay {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        Some(&self.fingerprint)
     }
 
     fn schedule(&self) -> Schedule {

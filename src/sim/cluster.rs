@@ -22,6 +22,9 @@ use crate::trace::Trace;
 /// Stream of the cold starts; index = service.
 const COLD_START_STREAM: &str = "cold-start";
 
+/// Most users of a service: more are no traffic, and what is counted of them by load fills the memory.
+pub const MOST_USERS: u32 = 10_000_000;
+
 /// What runs at t = 0 and who scales it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Start {
@@ -62,7 +65,8 @@ impl Simulator {
     /// A cluster at t = 0 under `traffic`. `seed` gives the cold starts.
     ///
     /// # Errors
-    /// [`Error::Input`] when the traffic has not one trace a service or an option does not exist.
+    /// [`Error::Input`] when the traffic has not one trace a service or more than 10,000,000 users of one,
+    /// or an option does not exist.
     pub fn new(model: Arc<Model>, traffic: &Trace, seed: u64, start: &Start) -> Result<Self> {
         if traffic.services.len() != model.services.len() {
             return Err(Error::input(
@@ -100,6 +104,16 @@ impl Simulator {
             recorder: None,
             model,
         };
+        for (service, model) in simulator.services.iter().zip(&simulator.model.services) {
+            let most = service.runs.most_users();
+            if most > MOST_USERS {
+                return Err(Error::input(
+                    format!("traffic of {}", model.name),
+                    format!("{most} users"),
+                    format!("give 0 to {MOST_USERS}"),
+                ));
+            }
+        }
         simulator.cells.reserve(simulator.edges.len());
         simulator.cell_services.reserve(simulator.edges.len() * simulator.services.len());
         for service in 0..simulator.services.len() {

@@ -9,6 +9,9 @@ use crate::error::{Error, Result};
 use crate::scenario::spec::{OperatorKind, OperatorRule};
 use crate::snapshot::{Decision, ServiceDecision};
 
+/// Most pods of a revision: a cluster of Kubernetes holds a tenth of them.
+const MOST_PODS: u32 = 2_000_000;
+
 impl Simulator {
     pub(super) fn create_initial(&mut self, index: usize, start: &Start) -> Result<()> {
         let model = Arc::clone(&self.model);
@@ -59,6 +62,7 @@ impl Simulator {
                 "give at least 1",
             ));
         }
+        check_pods(&model.name, decision.pods, now)?;
         let option =
             decision.option.or_else(|| model.profile.find(decision.cpu_m, decision.concurrency));
         let service = &mut self.services[index];
@@ -196,6 +200,8 @@ impl Simulator {
 
     /// Adds or removes pods of a revision (rule 17) so that it has `replicas`.
     fn set_replicas(&mut self, index: usize, revision: usize, replicas: u32, now: u32) {
+        // What an autoscaler asks for beyond all reason is not made either.
+        let replicas = replicas.min(MOST_PODS);
         let service = &mut self.services[index];
         service.revisions[revision].replicas = replicas;
         let present = service.replica_count(revision);
@@ -211,7 +217,8 @@ impl Simulator {
     /// Applies a decision at the present instant.
     ///
     /// # Errors
-    /// [`Error::Input`] when it names a CPU size that the profile has not.
+    /// [`Error::Input`] when it names a CPU size that the profile has not, no concurrency, or more pods
+    /// than any cluster holds.
     pub fn apply(&mut self, decision: &Decision) -> Result<()> {
         if self.model.operator.kind == OperatorKind::Published {
             self.published.submit(decision);
@@ -238,6 +245,7 @@ impl Simulator {
             return Ok(false);
         }
         if same_option && self.model.operator.rule == OperatorRule::OptionChange {
+            check_pods(&self.model.services[index].name, decision.pods, now)?;
             service.set_min_scale(newest, decision.pods);
             if self.model.kpa.is_none() {
                 self.set_replicas(index, newest, decision.pods, now);
@@ -262,4 +270,16 @@ impl Simulator {
         published.step(self, now);
         self.published = published;
     }
+}
+
+/// Refuses decisions that no memory would hold.
+fn check_pods(service: &str, pods: u32, now: u32) -> Result<()> {
+    if pods <= MOST_PODS {
+        return Ok(());
+    }
+    Err(Error::input(
+        format!("decision at t = {now} s for {service}"),
+        format!("{pods} pods"),
+        format!("give at most {MOST_PODS}"),
+    ))
 }

@@ -50,6 +50,11 @@ impl UserRuns {
         self.runs[after - 1].1
     }
 
+    /// Users at the busiest tick.
+    pub(super) fn most_users(&self) -> u32 {
+        self.runs.iter().map(|run| run.1).max().unwrap_or(0)
+    }
+
     /// How many runs there are.
     pub(super) fn len(&self) -> usize {
         self.runs.len()

@@ -1,4 +1,4 @@
-//! The hot paths of the simulator, of the predictors and of an agent that acts do not allocate.
+//! The hot paths of the simulator, of the predictors and of an agent that acts or is trained do not allocate.
 
 #![allow(unsafe_code)]
 
@@ -6,8 +6,13 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::sync::Arc;
 
+use quotascale::agent::config::Imitation;
+use quotascale::agent::{Agent, AgentConfig, AgentShape, NetworkConfig, Ppo, PpoConfig};
+use quotascale::env::EnvironmentConfig;
 use quotascale::nn::init::Kernel;
-use quotascale::nn::{Activation, DenseInit, LstmScratch, LstmState, Mlp, MlpScratch, ParamStore};
+use quotascale::nn::{
+    Activation, DenseInit, LstmScratch, LstmState, Metadata, Mlp, MlpScratch, ParamStore,
+};
 use quotascale::predictor::dataset::Fractions;
 use quotascale::predictor::original::checkpoint::Source;
 use quotascale::predictor::original::{
@@ -171,6 +176,63 @@ fn acting_does_not_allocate_after_its_first_step() {
     };
     act();
     assert_eq!(allocations(|| (0..10).for_each(|_| act())), 0);
+}
+
+/// Allocations of one iteration of PPO on `paper`, once its buffers have grown.
+fn allocations_of_an_iteration(network: &NetworkConfig, rollout: usize) -> u64 {
+    let scenario = Scenario::load("paper", &[]).unwrap();
+    let mut environment = EnvironmentConfig::of(&scenario);
+    let environments = environment.prepare(&scenario, 1).unwrap();
+    let observer = environments.observer();
+    let shape = AgentShape {
+        inputs: observer.len(),
+        hints: 0,
+        options: observer.actions().heads().to_vec(),
+    };
+    let config = AgentConfig {
+        shape,
+        environment,
+        network: network.clone(),
+        training: serde_json::Value::Null,
+    };
+    let agent = Agent::new(Metadata::new("ppo", 1, 0), config, observer.to_json()).unwrap();
+    // One environment: for more of them the matrix product packs its factors into buffers of its own.
+    let config = PpoConfig {
+        environments: 1,
+        rollout,
+        epochs: 1,
+        minibatches: 1,
+        parts: 1,
+        reward_scale: 1e-3,
+        normalise_observations: true,
+        normalise_rewards: true,
+        imitation: Imitation { weight: 0.1, from: 0.0 },
+        ..PpoConfig::default()
+    };
+    // Allocations are counted by thread, so one does all the work.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    pool.install(|| {
+        let mut ppo =
+            Ppo::new(config, agent, &|range, total| environments.make(range, total)).unwrap();
+        // The best episode is kept whenever there is a better one: until there is none, copies are made.
+        let mut least = u64::MAX;
+        for _ in 0..40 {
+            least = least.min(allocations(|| drop(ppo.iterate().unwrap())));
+        }
+        least
+    })
+}
+
+#[test]
+fn steps_of_a_rollout_do_not_allocate() {
+    let memory = NetworkConfig { hidden: vec![16], ..NetworkConfig::recurrent(16) };
+    for network in [NetworkConfig { hidden: vec![16; 2], ..NetworkConfig::default() }, memory] {
+        // Both long enough for the same ways of multiplying, and of several episodes of 19 steps.
+        let [short, long] =
+            [19 * 8, 19 * 24].map(|rollout| allocations_of_an_iteration(&network, rollout));
+        // A longer rollout is cut into other groups of episodes; one in a step would be 304 more.
+        assert!(long < short + 16, "{short} and {long}: 304 steps more with {network:?}");
+    }
 }
 
 #[test]

@@ -355,6 +355,42 @@ fn replayed_decisions_are_followed_and_wrong_ones_named() {
 }
 
 #[test]
+fn results_of_another_policy_of_the_same_name_are_not_reused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("d.csv");
+    let policy = format!("replay:{}", file.display());
+    let decisions = |option: u32| {
+        let rows: String = (0..20).map(|_| format!("{option},0,0\n")).collect();
+        fs::write(&file, format!("a0,a1,a2\n{rows}")).unwrap();
+    };
+    let (evaluated, simulated) = (folder.path().join("evaluated"), folder.path().join("simulated"));
+    let evaluation = |more: &[&str]| {
+        let arguments = [&["paper", "--policies", &policy, "--seeds", "0", "--json"], more];
+        evaluate(&evaluated, &arguments.concat())
+    };
+    let simulation = |more: &[&str]| {
+        let arguments = ["simulate", "paper", "--policy", &policy, "--out"];
+        quotascale().args(arguments).arg(&simulated).args(more).assert()
+    };
+    let reward = |assert: assert_cmd::assert::Assert| {
+        let value = json(&assert.success().get_output().stdout);
+        value["policies"][0]["reward"]["per_seed"][0].as_f64().unwrap()
+    };
+    decisions(20);
+    let first = reward(evaluation(&[]));
+    simulation(&[]).success();
+    assert_eq!(first, reward(evaluation(&[])), "the same policy goes on");
+    decisions(10);
+    let before = (files(&evaluated), files(&simulated));
+    let refused = || contains("another policy that is called").and(contains("--force"));
+    evaluation(&[]).code(2).stderr(refused()).stdout(is_empty());
+    simulation(&[]).code(2).stderr(refused()).stdout(is_empty());
+    assert!(before == (files(&evaluated), files(&simulated)));
+    assert_ne!(first, reward(evaluation(&["--force"])));
+    simulation(&["--force"]).success();
+}
+
+#[test]
 fn bad_input_is_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");

@@ -52,6 +52,31 @@ fn three_shards_of_the_paper_make_the_whole_with_its_optima() {
 }
 
 #[test]
+fn shards_of_different_policies_of_one_name_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("d.csv");
+    let decisions = |option: u32| {
+        let rows: String = (0..20).map(|_| format!("{option},0,0\n")).collect();
+        fs::write(&file, format!("a0,a1,a2\n{rows}")).unwrap();
+    };
+    let policies = format!("hybrid,replay:{}", file.display());
+    let arguments = ["paper-random", "--policies", &policies, "--seeds", "0..2"];
+    decisions(20);
+    whole_and_merged(&arguments, 2);
+    let shards = [(20, "0/2"), (10, "1/2")].map(|(option, shard)| {
+        decisions(option);
+        let out = folder.path().join(shard.replace('/', "-"));
+        evaluate(&out, &[&arguments[..], &["--shard", shard]].concat()).success();
+        out
+    });
+    let out = folder.path().join("merged");
+    merge(&shards, &out)
+        .code(2)
+        .stderr(contains("its policy `replay:d` is another one than that in"));
+    assert!(!out.exists(), "nothing half done");
+}
+
+#[test]
 fn shards_that_do_not_make_a_whole_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);

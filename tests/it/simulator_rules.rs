@@ -601,3 +601,19 @@ fn rule_30_an_outage_costs_and_waiting_users_count_as_over() {
     let run = replay(&scenario(&["a"], 300, &sets), &trace, &["60,a,1000,10,1"]);
     assert_eq!(run.summary.decisions, 2, "at 115 and 235, for the stages of 120 and 240");
 }
+
+#[test]
+fn what_would_fill_the_memory_is_refused() {
+    let model = Arc::new(Model::new(&scenario(&["a"], 600, &[])).unwrap());
+    let start = |model: &Arc<Model>, users| {
+        Simulator::new(model.clone(), &steady(600, &[users]), 0, &Start::Controlled)
+    };
+    assert!(start(&model, 10_000_000).is_ok());
+    let error = start(&model, 10_000_001).unwrap_err();
+    assert!(error.to_string().contains("10000001 users"), "{error}");
+    for (cpu_m, concurrency) in [(2000, 10), (1000, 10)] {
+        let mut simulator = simulator(&[], 10);
+        let error = simulator.apply(&decision(cpu_m, concurrency, 2_000_001)).unwrap_err();
+        assert!(error.to_string().contains("2000000"), "{error}");
+    }
+}

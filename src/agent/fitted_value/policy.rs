@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use super::checkpoint::load_trainer;
+use super::checkpoint::{KIND, load_trainer};
 use super::rows::StateRows;
 use super::search::Search;
 use super::trainer::Trainer;
 use super::value::ValueFunction;
 use crate::env::paper::{PaperRules, state_of};
 use crate::error::Result;
+use crate::nn::Checkpoint;
 use crate::policy::{Episode, Policy, PolicyState, paper};
 use crate::scenario::Scenario;
 use crate::snapshot::{Decision, Snapshot};
@@ -18,6 +19,8 @@ use crate::snapshot::{Decision, Snapshot};
 #[derive(Debug)]
 pub struct FittedValue {
     name: String,
+    /// Of the checkpoint that it came from, if it did.
+    fingerprint: Option<String>,
     rules: PaperRules,
     scenario: Scenario,
     rows: StateRows,
@@ -31,13 +34,16 @@ impl FittedValue {
     /// [`crate::Error::Input`] when the folder holds no such agent, or one of other services or
     /// options than the scenario's.
     pub fn load(folder: &Path, name: &str, scenario: &Scenario) -> Result<Self> {
-        Ok(Self::of(&load_trainer(scenario, folder)?.0, name))
+        let fingerprint = Checkpoint::load(folder, &[KIND], None)?.fingerprint()?;
+        let agent = Self::of(&load_trainer(scenario, folder)?.0, name);
+        Ok(Self { fingerprint: Some(fingerprint), ..agent })
     }
 
     /// The agent as far as `trainer` has trained it, called `name` in tables.
     pub fn of(trainer: &Trainer<'_>, name: &str) -> Self {
         Self {
             name: name.to_owned(),
+            fingerprint: None,
             rules: trainer.rules().clone(),
             scenario: trainer.scenario.clone(),
             rows: trainer.rows().clone(),
@@ -49,6 +55,10 @@ impl FittedValue {
 impl Policy for FittedValue {
     fn name(&self) -> &str {
         &self.name
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        self.fingerprint.as_deref()
     }
 
     fn start(&self, _episode: &Episode<'_>) -> Result<PolicyState> {

@@ -8,9 +8,20 @@ use crate::trace::Trace;
 /// More users than this could overflow sums of millicores.
 pub(crate) const MAX_USERS: u32 = 10_000_000;
 
-/// Users rounded half up.
-pub(super) fn whole_users(users: f64) -> u32 {
-    (users + 0.5).floor() as u32
+/// Users of `service` rounded half up.
+///
+/// # Errors
+/// [`Error::Input`] when they are out of range.
+pub(super) fn whole_users(users: f64, service: &str) -> Result<u32> {
+    let whole = (users + 0.5).floor();
+    if (0.0..=f64::from(MAX_USERS)).contains(&whole) {
+        return Ok(whole as u32);
+    }
+    Err(Error::input(
+        format!("traffic of {service}"),
+        format!("{users} users"),
+        format!("give 0 to {MAX_USERS}"),
+    ))
 }
 
 /// Users of the three services, row by row.
@@ -44,15 +55,7 @@ impl PaperTrace {
         let mut rows = vec![[0; SERVICES]; lengths[0]];
         for (service, traffic) in trace.services.iter().enumerate() {
             for (row, stage) in rows.iter_mut().zip(&traffic.stages) {
-                let users = stage.users + 0.5;
-                if !(users >= 0.0 && users.floor() <= f64::from(MAX_USERS)) {
-                    return Err(Error::input(
-                        format!("traffic of {}", traffic.service),
-                        format!("{} users", stage.users),
-                        format!("give 0 to {MAX_USERS}"),
-                    ));
-                }
-                row[service] = whole_users(stage.users);
+                row[service] = whole_users(stage.users, &traffic.service)?;
             }
         }
         Ok(Self { rows })

@@ -100,7 +100,7 @@ impl PaperEnvs {
             self.traffic.renew(self.traffic.episode_seed(env.episode), &mut self.drawn)?;
             for (service, drawn) in self.drawn.services.iter().enumerate() {
                 for (row, stage) in env.rows.iter_mut().zip(&drawn.stages) {
-                    row[service] = whole_users(stage.users);
+                    row[service] = whole_users(stage.users, &drawn.service)?;
                 }
             }
         }
@@ -157,7 +157,8 @@ impl BatchEnv for PaperEnvs {
             let reward = self.rules.scaled(result.reward);
             if !reward.is_finite() {
                 return Err(Error::Failed(format!(
-                    "environment {index}, step {} of episode {}: the reward is {reward} (no service has any users)",
+                    "environment {index}, step {} of episode {}: the reward is {reward} (no service has any \
+                     users; the correction min_one_pod lets every service keep a pod then)",
                     env.state.step, env.episode
                 )));
             }
@@ -337,6 +338,17 @@ mod tests {
         let saved = all.save();
         assert_eq!(parts[1].restore(&saved).unwrap_err().exit_code(), 2);
         assert_eq!(all.restore(&Value::Null).unwrap_err().exit_code(), 2);
+    }
+
+    #[test]
+    fn traffic_beyond_what_can_be_counted_is_refused() {
+        let scenario = Scenario::load("paper-random", &[]).unwrap();
+        let source = toml::from_str("kind = \"constant\"\nlow = 1e9\nhigh = 1e9").unwrap();
+        let traffic = Arc::new(TrainingTraffic::new(&scenario, &[source], 1).unwrap());
+        let observer = Arc::clone(&envs(&scenario, 0..1, 1).observer);
+        let error = PaperEnvs::new(&scenario, observer, traffic, 0..1, 1).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains("1000000000 users"), "{error}");
     }
 
     #[test]
