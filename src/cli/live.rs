@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -30,7 +31,7 @@ pub struct Args {
     /// Decide and print each decision with its reason, but write nothing and hold no lease.
     #[arg(long)]
     dry_run: bool,
-    /// One tick now. Exit code 0 when it is applied or changes nothing, 1 when it is held or fails.
+    /// One tick now. Exit code 0 when it is applied or changes nothing, 1 when it is held, paused or fails.
     #[arg(long)]
     once: bool,
     /// Append what is seen and decided to FILE, for `replay controller`.
@@ -66,7 +67,10 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<ExitCode> {
         if speed == 1.0 { Arc::new(WallClock) } else { Arc::new(FastClock::new(speed)) };
     let services: Vec<String> = setup.targets.iter().map(|target| target.service.clone()).collect();
     let prints = args.dry_run || args.once || common.json;
+    let held = Arc::new(AtomicBool::new(false));
+    let holds = Arc::clone(&held);
     let report = Box::new(move |report: &TickReport| {
+        holds.store(report.held, Ordering::Relaxed);
         // A reader that has gone is no reason to stop deciding.
         if prints {
             let _ = print_tick(&services, report, common);
@@ -74,8 +78,12 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<ExitCode> {
     });
     let outcome = runtime.block_on(run::run(setup, options, clock, report))?;
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let held = matches!(outcome, Some(Outcome::Held | Outcome::Fallback | Outcome::Failed));
-    Ok(if args.once && held { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let done = match outcome {
+        Some(Outcome::Applied | Outcome::Unchanged) => true,
+        Some(Outcome::DryRun) => !held.load(Ordering::Relaxed),
+        _ => false,
+    };
+    Ok(if args.once && !done { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 fn setup(file: LiveFile, common: Common) -> Result<Setup> {

@@ -26,6 +26,8 @@ pub(super) struct Memory {
     pub serving: Vec<RevisionSnapshot>,
     /// The real quota as last read.
     pub quota: Option<QuotaSnapshot>,
+    /// Whether the last answer about it was that we may not read it.
+    pub quota_forbidden: bool,
     /// Whether the next line of a record says what it starts from.
     pub begins: bool,
 }
@@ -41,6 +43,7 @@ impl Memory {
             controller: setup.controller.start(setup.start_policy()?),
             serving: setup.initial(),
             quota: None,
+            quota_forbidden: false,
             begins: true,
         })
     }

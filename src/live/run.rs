@@ -71,6 +71,8 @@ pub struct TickReport {
     pub tick: i64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether the guard held a service, whatever the outcome.
+    pub held: bool,
     /// What was decided.
     pub decision: crate::snapshot::Decision,
     /// What was seen.

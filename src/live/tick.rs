@@ -24,7 +24,7 @@ struct Seen {
     looked_s: f64,
     observation: Observation,
     object: Result<Option<ActionObject>, Fault>,
-    quota: Option<QuotaSnapshot>,
+    quota: Result<Option<QuotaSnapshot>, Fault>,
     paused: bool,
 }
 
@@ -36,7 +36,7 @@ impl Live {
         let metrics = &self.telemetry.metrics;
         metrics.took(Phase::Query, began.elapsed());
         self.tell_of_signals(&seen.observation);
-        self.compare_quota(seen.quota);
+        let quota = self.compare_quota(&seen.quota);
         let newest = match &seen.object {
             Ok(Some(object)) => self.setup.format.in_force(&object.spec),
             Ok(None) => self.newest_without_object(),
@@ -59,7 +59,7 @@ impl Live {
                 profiles: &self.setup.scenario.profiles,
                 newest: &newest,
                 serving: &self.memory.serving,
-                quota: seen.quota,
+                quota,
                 needed: &self.setup.needed,
             },
         );
@@ -88,8 +88,10 @@ impl Live {
         let outcome = self.carry_out(tick, &seen, &snapshot, &decision).await;
         self.telemetry.metrics.ticked(outcome, 1);
         tracing::info!(tick, outcome = outcome.name(), reason = decision.reason, "tick");
-        let forecast = self.memory.controller.forecast.next().to_vec();
-        self.tell(&TickReport { tick, outcome, decision, snapshot, forecast });
+        let controller = &self.memory.controller;
+        let forecast = controller.forecast.next().to_vec();
+        let held = controller.interventions.iter().any(|word| word.held);
+        self.tell(&TickReport { tick, outcome, held, decision, snapshot, forecast });
         outcome
     }
 
@@ -112,13 +114,6 @@ impl Live {
             self.cluster.quota(),
             paused,
         );
-        let quota = quota.unwrap_or_else(|fault| {
-            // The right to read it is optional.
-            if fault.kind != FaultKind::Forbidden {
-                self.fault(&fault);
-            }
-            None
-        });
         let paused = paused.unwrap_or_else(|_| self.lease.borrow().paused);
         self.telemetry.metrics.paused.set(i64::from(paused));
         Seen { looked_s, observation, object, quota, paused }
@@ -142,11 +137,31 @@ impl Live {
         }
     }
 
-    /// Says once that the real quota differs from the scenario's.
-    fn compare_quota(&mut self, real: Option<QuotaSnapshot>) {
-        if std::mem::replace(&mut self.memory.quota, real) == real {
-            return;
+    /// The real quota, where there is one. Says once that it differs from the scenario's, and once that
+    /// it must not be read: that right is optional.
+    fn compare_quota(
+        &mut self,
+        answer: &Result<Option<QuotaSnapshot>, Fault>,
+    ) -> Option<QuotaSnapshot> {
+        let real = match answer {
+            Ok(real) => *real,
+            Err(fault) => {
+                let forbidden = fault.kind == FaultKind::Forbidden;
+                let told = std::mem::replace(&mut self.memory.quota_forbidden, forbidden);
+                if !(forbidden && told) {
+                    self.fault(fault);
+                }
+                return None;
+            }
+        };
+        self.memory.quota_forbidden = false;
+        if std::mem::replace(&mut self.memory.quota, real) != real {
+            self.tell_of_quota(real);
         }
+        real
+    }
+
+    fn tell_of_quota(&self, real: Option<QuotaSnapshot>) {
         let Some(real) = real else { return };
         let quota = &self.setup.scenario.spec.quota;
         let cpu = real.cpu_m.is_some_and(|cpu_m| cpu_m != quota.cpu_m.0);

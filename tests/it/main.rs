@@ -6,6 +6,8 @@ mod deploy;
 mod disk_full;
 mod documents;
 #[cfg(feature = "live")]
+mod e2e_deploy;
+#[cfg(feature = "live")]
 mod e2e_inputs;
 #[cfg(feature = "live")]
 mod e2e_live;

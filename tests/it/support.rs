@@ -27,7 +27,6 @@ pub fn shared(name: &str) -> Option<PathBuf> {
 /// What scripts/e2e exports as `QUOTASCALE_E2E_<name>`, or `None` with one counted line
 /// where it did not start the servers.
 #[cfg(feature = "live")]
-#[cfg(feature = "live")]
 pub fn e2e(name: &str) -> Option<String> {
     let variable = format!("QUOTASCALE_E2E_{name}");
     let address = std::env::var(&variable).ok();
