@@ -53,9 +53,9 @@ def phase(samples, name, what):
 
 
 def counted(found, name):
-    """What a counter with one label counts, by the label; zeros left out."""
+    """What a counter counts, by the values of its labels; zeros left out."""
     return {
-        key.split('"')[1]: int(value)
+        "/".join(key.split('"')[1::2]): int(value)
         for key, value in found.items()
         if key.startswith(name + "{") and value
     }
@@ -96,6 +96,7 @@ result = {
     "checkpoint": sys.argv[5],
     "speed": float(sys.argv[6]),
     "ticks": counted(samples, "quotascale_live_ticks_total"),
+    "faults": counted(samples, "quotascale_live_faults_total"),
     "rehearsed": rehearsed,
     "latency_ms": chosen
     and {"ticks": len(chosen), "p50": chosen[len(chosen) // 2], "p99": p99_ms, "max": chosen[-1]},

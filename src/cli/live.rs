@@ -1,6 +1,6 @@
 //! `live`: the controller against real Prometheus and Kubernetes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -134,9 +134,18 @@ fn print_tick(services: &[String], report: &TickReport, common: Common) -> anyho
     print_line(format!("tick {}: {}", report.tick, report.outcome.name()))?;
     for row in rows {
         let kept = if row.kept { " (kept)" } else { "" };
+        let said = |number: &serde_json::Value| match number {
+            serde_json::Value::Null => "not known".to_owned(),
+            number => number.to_string(),
+        };
         print_line(format!(
             "  {:<12} users {} forecast {} -> {}m concurrency {} pods {}{kept}",
-            row.service, row.users, row.forecast, row.cpu_m, row.concurrency, row.pods
+            row.service,
+            said(&row.users),
+            said(&row.forecast),
+            row.cpu_m,
+            row.concurrency,
+            row.pods
         ))?;
     }
     print_line(format!("  reason: {}", report.decision.reason))
@@ -161,9 +170,4 @@ fn print_check(report: &Report, common: Common) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// Loads a configuration's scenario and field templates, for `crd`.
-pub(super) fn load_setup(path: &Path, common: Common) -> Result<Setup> {
-    setup(LiveFile::load(path)?, common)
 }

@@ -35,7 +35,11 @@ impl Live {
         let seen = self.look().await;
         let metrics = &self.telemetry.metrics;
         metrics.took(Phase::Query, began.elapsed());
-        self.tell_of_signals(&seen.observation);
+        self.show_signals(&seen.observation);
+        let problem = self.problem_of_signals(&seen.observation);
+        self.probed(problem.is_none());
+        self.telemetry.problem("signals", problem);
+        self.tell_of_faults(&seen.observation);
         let quota = self.compare_quota(&seen.quota);
         let newest = match &seen.object {
             Ok(Some(object)) => self.setup.format.in_force(&object.spec),
@@ -99,9 +103,6 @@ impl Live {
     async fn look(&self) -> Seen {
         let looked_s = self.clock.now_s();
         let config = &self.setup.file.config;
-        let prometheus = config.prometheus.as_ref();
-        let patience = prometheus.map_or(Duration::from_secs(2), |server| server.timeout.0);
-        let deadline = tokio::time::Instant::now() + patience;
         let paused = async {
             match self.options.dry_run {
                 true => Ok(false),
@@ -109,7 +110,7 @@ impl Live {
             }
         };
         let (observation, object, quota, paused) = tokio::join!(
-            self.signals.read(deadline),
+            self.signals.read(self.signals_deadline()),
             self.read_object(),
             self.cluster.quota(),
             paused,
@@ -176,8 +177,23 @@ impl Live {
         }
     }
 
-    /// Shows what was read in metrics, readiness and log.
-    fn tell_of_signals(&self, observation: &Observation) {
+    /// Between ticks: looks whether the signals can be read, so that it is known before a tick needs them,
+    /// and known again when they can. What is not news is not told.
+    pub(super) async fn probe_signals(&mut self) {
+        let observation = self.signals.read(self.signals_deadline()).await;
+        let problem = self.problem_of_signals(&observation);
+        self.probed(problem.is_none());
+        if self.telemetry.problem("signals", problem) {
+            self.tell_of_faults(&observation);
+        }
+    }
+
+    fn signals_deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.setup.file.config.patience()
+    }
+
+    /// Shows what was read in metrics.
+    fn show_signals(&self, observation: &Observation) {
         let metrics = &self.telemetry.metrics;
         for (index, target) in self.setup.targets.iter().enumerate() {
             let read = &observation.services[index];
@@ -193,9 +209,21 @@ impl Live {
                 }
             }
         }
-        let mut problem = None;
+    }
+
+    /// The first fault in the way of a signal that the policy needs.
+    fn problem_of_signals(&self, observation: &Observation) -> Option<String> {
+        let (index, signal, fault) = observation.faults().find(|(index, signal, _)| {
+            let reading = observation.services[*index].reading(*signal);
+            self.setup.needed.contains(signal) && reading.is_some_and(|one| one.value.is_err())
+        })?;
+        Some(format!("{} of {}: {fault}", signal.name(), self.setup.targets[index].service))
+    }
+
+    /// Counts and logs what stands in the way of signals.
+    fn tell_of_faults(&self, observation: &Observation) {
         for (index, signal, fault) in observation.faults() {
-            metrics.fault(fault);
+            self.telemetry.metrics.fault(fault);
             let service = &self.setup.targets[index].service;
             tracing::warn!(
                 source = fault.source.name(),
@@ -205,13 +233,7 @@ impl Live {
                 "{}",
                 fault.text
             );
-            let in_the_way =
-                observation.services[index].reading(signal).is_some_and(|one| one.value.is_err());
-            if in_the_way && self.setup.needed.contains(&signal) {
-                problem = Some(format!("{} of {service}: {fault}", signal.name()));
-            }
         }
-        self.telemetry.problem("signals", problem);
     }
 
     /// Says so when what was asked for an interval ago is not there.
@@ -341,7 +363,7 @@ impl Live {
         self.save().await;
         self.telemetry.metrics.took(Phase::Save, began.elapsed());
         if self.options.dry_run {
-            if changes && whole {
+            if changes && whole && !self.cluster.is_nowhere() {
                 self.try_dry(&spec, object).await;
             }
             return Outcome::DryRun;

@@ -386,6 +386,7 @@ fn rights_that_are_missing_are_named_and_a_real_quota_binds() {
     let live = rig.start(&config, &rig.through_proxy(None), &[]);
     live.counts("quotascale_live_guard_interventions_total{rule=\"quota_limited\"}", 1.0);
     live.counts(&fault("kubernetes", "quota_differs"), 1.0);
+    wait_for("an object", || !rig.spec().is_empty());
     let spec = rig.spec();
     let cores: f64 = ["house", "senti", "numbr"]
         .iter()
@@ -427,6 +428,7 @@ fn once_and_dry_run_say_what_they_do_by_their_exit_code() {
         .output()
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&replayed.stdout).trim(), r#"{"ticks":2,"differing":[]}"#);
+    assert_eq!(run(&["--once", "--dry-run"]).0, Some(1), "it would be held");
     let (code, log) = run(&["--check"]);
     assert_eq!(code, Some(1), "users of house are missing: {log}");
     rig.users("house", Some(20.0));

@@ -305,8 +305,9 @@ impl Rig {
 /// A running `live`.
 pub struct Live {
     pub child: Child,
-    log: PathBuf,
-    address: String,
+    pub log: PathBuf,
+    /// Of its endpoints.
+    pub address: String,
 }
 
 impl Live {

@@ -20,6 +20,8 @@ mod evaluate_cli;
 mod fault_proxy;
 mod import_sb3;
 #[cfg(feature = "live")]
+mod live_cli;
+#[cfg(feature = "live")]
 mod live_inputs;
 mod nn_lstm;
 mod nn_predictor_golden;

@@ -6,8 +6,8 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Api;
 use kube::api::PostParams;
 
-use super::Cluster;
 use super::quota::NAME_IT;
+use super::{Cluster, NAME_A_KUBECONFIG};
 use crate::live::fault::Fault;
 use crate::live::resource::{GROUP, PLURAL, VERSION};
 
@@ -45,6 +45,13 @@ pub struct Need {
 /// # Errors
 /// The fault when the server cannot be asked.
 pub async fn missing(cluster: &Cluster, state_is_published: bool) -> Result<Vec<Need>, Fault> {
+    if let Some(why) = &cluster.nowhere {
+        return Ok(vec![Need {
+            what: format!("no cluster: {why}"),
+            remedy: NAME_A_KUBECONFIG.to_owned(),
+            optional: false,
+        }]);
+    }
     let mut needs = Vec::new();
     let client = cluster.client();
     let version = format!("{GROUP}/{VERSION}");

@@ -23,6 +23,9 @@ impl Cluster {
     /// # Errors
     /// The fault; [`FaultKind::Forbidden`] where we may not read them.
     pub async fn quota(&self) -> Result<Option<QuotaSnapshot>, Fault> {
+        if self.is_nowhere() {
+            return Ok(None);
+        }
         let quotas: Api<ResourceQuota> = Api::namespaced(self.client(), &self.config.namespace);
         let name = &self.config.resource_quota;
         let found = if name.is_empty() {
