@@ -69,7 +69,7 @@ fn what_a_configuration_names_wrongly_is_said_at_its_line() {
         (
             "\"recurrent-ppo\"",
             "\"checkpoints/nowhere\"",
-            "error: live.toml:3: checkpoint: policy checkpoints/nowhere: unknown policy\n  a folder is looked for",
+            "error: live.toml:3: checkpoint: checkpoints/nowhere: there is no such folder\n  a folder is looked for",
         ),
         (
             "\"persistence\"",
