@@ -52,8 +52,17 @@ def phase(samples, name, what):
     return samples.get(f'{DURATION}_{what}{{phase="{name}"}}', 0.0)
 
 
+def counted(found, name):
+    """What a counter counts, by the values of its labels; zeros left out."""
+    return {
+        "/".join(key.split('"')[1::2]): int(value)
+        for key, value in found.items()
+        if key.startswith(name + "{") and value
+    }
+
+
 latencies_ms, at_hour, largest_mb = [], {}, 0.0
-before, samples = None, {}
+before, samples, played = None, {}, {}
 while running(rehearsal):
     time.sleep(0.03)
     samples = scrape(sys.argv[3]) or samples
@@ -68,36 +77,36 @@ while running(rehearsal):
     if not running(live):
         sys.exit("live has ended")
     largest_mb = max(largest_mb, resident_mb(live))
-    second = scrape(sys.argv[4]).get("quotascale_rehearsal_simulated_seconds", 0.0)
+    played = scrape(sys.argv[4]) or played
+    second = played.get("quotascale_rehearsal_simulated_seconds", 0.0)
     for hour in (2, 24):
         if hour not in at_hour and second >= hour * HOUR_S:
-            # The median of three: between ticks, not within one.
-            time.sleep(0.05)
-            seen = []
-            for _ in range(3):
-                seen.append((resident_mb(live), descriptors(live)))
-                time.sleep(0.2)
-            at_hour[hour] = sorted(seen)[1]
+            # Between ticks rather than within one, where questions hold connections: the median memory and
+            # the fewest descriptors of five looks.
+            memory, files = [], []
+            for _ in range(5):
+                time.sleep(0.15)
+                memory.append(resident_mb(live))
+                files.append(descriptors(live))
+            at_hour[hour] = sorted(memory)[2], min(files)
 
-outcomes = {
-    name.split('"')[1]: int(value)
-    for name, value in samples.items()
-    if name.startswith("quotascale_live_ticks_total") and value
-}
+rehearsed = counted(played, "quotascale_rehearsal_ticks_total")
 chosen = sorted(latencies_ms[:TICKS])
 p99_ms = chosen[min(len(chosen) - 1, int(0.99 * len(chosen)))] if chosen else None
 result = {
     "checkpoint": sys.argv[5],
     "speed": float(sys.argv[6]),
-    "ticks": outcomes,
+    "ticks": counted(samples, "quotascale_live_ticks_total"),
+    "faults": counted(samples, "quotascale_live_faults_total"),
+    "rehearsed": rehearsed,
     "latency_ms": chosen
     and {"ticks": len(chosen), "p50": chosen[len(chosen) // 2], "p99": p99_ms, "max": chosen[-1]},
     "resident_mb": {"largest": largest_mb, **{f"hour_{hour}": mb for hour, (mb, _) in at_hour.items()}},
     "descriptors": {f"hour_{hour}": count for hour, (_, count) in at_hour.items()},
 }
 print(json.dumps(result, indent=2))
-kept = chosen and p99_ms < MAX_P99_MS and largest_mb < MAX_RESIDENT_MB
+kept = chosen and p99_ms < MAX_P99_MS and largest_mb < MAX_RESIDENT_MB and "out_of_step" not in rehearsed
 if len(at_hour) == 2:
     (early_mb, early), (late_mb, late) = at_hour[2], at_hour[24]
-    kept = kept and late_mb - early_mb <= MAX_GROWTH_MB and late == early
+    kept = kept and late_mb - early_mb <= MAX_GROWTH_MB and late <= early
 sys.exit(0 if kept else "a bound is not kept")

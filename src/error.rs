@@ -50,6 +50,16 @@ impl Error {
         }
     }
 
+    /// The same at `place`, where what is wrong was asked for; other errors than bad input stay.
+    pub fn at(self, place: impl Display) -> Self {
+        match self {
+            Self::Input { place: within, problem, remedy } => {
+                Self::input(place, format!("{within}: {problem}"), remedy)
+            }
+            other => other,
+        }
+    }
+
     /// A failed read or write of `path`.
     pub fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use super::{Common, live, print_line};
+use super::print_line;
+use crate::live::config::LiveFile;
 use crate::live::resource::{ActionFormat, FieldTemplates};
+use crate::live::setup::load_action_format;
 use crate::scenario::Scenario;
 
 /// Arguments of `crd`.
@@ -14,9 +16,9 @@ pub struct Args {
     config: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let format = match &args.config {
-        Some(path) => live::load_setup(path, common)?.format,
+        Some(path) => load_action_format(&LiveFile::load(path)?)?,
         None => {
             let scenario = Scenario::load("paper-knative", &[])?;
             ActionFormat::new(&scenario, &FieldTemplates::default(), "kubernetes.fields")?

@@ -1,8 +1,9 @@
 //! `live`: the controller against real Prometheus and Kubernetes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
@@ -30,7 +31,7 @@ pub struct Args {
     /// Decide and print each decision with its reason, but write nothing and hold no lease.
     #[arg(long)]
     dry_run: bool,
-    /// One tick now. Exit code 0 when it is applied or changes nothing, 1 when it is held or fails.
+    /// One tick now. Exit code 0 when it is applied or changes nothing, 1 when it is held, paused or fails.
     #[arg(long)]
     once: bool,
     /// Append what is seen and decided to FILE, for `replay controller`.
@@ -66,7 +67,10 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<ExitCode> {
         if speed == 1.0 { Arc::new(WallClock) } else { Arc::new(FastClock::new(speed)) };
     let services: Vec<String> = setup.targets.iter().map(|target| target.service.clone()).collect();
     let prints = args.dry_run || args.once || common.json;
+    let held = Arc::new(AtomicBool::new(false));
+    let holds = Arc::clone(&held);
     let report = Box::new(move |report: &TickReport| {
+        holds.store(report.held, Ordering::Relaxed);
         // A reader that has gone is no reason to stop deciding.
         if prints {
             let _ = print_tick(&services, report, common);
@@ -74,8 +78,12 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<ExitCode> {
     });
     let outcome = runtime.block_on(run::run(setup, options, clock, report))?;
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let held = matches!(outcome, Some(Outcome::Held | Outcome::Fallback | Outcome::Failed));
-    Ok(if args.once && held { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let done = match outcome {
+        Some(Outcome::Applied | Outcome::Unchanged) => true,
+        Some(Outcome::DryRun) => !held.load(Ordering::Relaxed),
+        _ => false,
+    };
+    Ok(if args.once && !done { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 fn setup(file: LiveFile, common: Common) -> Result<Setup> {
@@ -126,9 +134,18 @@ fn print_tick(services: &[String], report: &TickReport, common: Common) -> anyho
     print_line(format!("tick {}: {}", report.tick, report.outcome.name()))?;
     for row in rows {
         let kept = if row.kept { " (kept)" } else { "" };
+        let said = |number: &serde_json::Value| match number {
+            serde_json::Value::Null => "not known".to_owned(),
+            number => number.to_string(),
+        };
         print_line(format!(
             "  {:<12} users {} forecast {} -> {}m concurrency {} pods {}{kept}",
-            row.service, row.users, row.forecast, row.cpu_m, row.concurrency, row.pods
+            row.service,
+            said(&row.users),
+            said(&row.forecast),
+            row.cpu_m,
+            row.concurrency,
+            row.pods
         ))?;
     }
     print_line(format!("  reason: {}", report.decision.reason))
@@ -153,9 +170,4 @@ fn print_check(report: &Report, common: Common) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::from(1) })
-}
-
-/// Loads a configuration's scenario and field templates, for `crd`.
-pub(super) fn load_setup(path: &Path, common: Common) -> Result<Setup> {
-    setup(LiveFile::load(path)?, common)
 }

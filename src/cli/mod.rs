@@ -184,7 +184,7 @@ pub fn run(cli: Cli) -> ExitCode {
             Err(error) => Err(error),
         },
         #[cfg(feature = "live")]
-        Verb::Crd(args) => crd::run(&args, cli.common),
+        Verb::Crd(args) => crd::run(&args),
         #[cfg(feature = "live")]
         Verb::Exporter(args) => exporter::run(&args, cli.common),
     };

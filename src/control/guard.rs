@@ -20,6 +20,8 @@ use crate::snapshot::{Decision, ServiceDecision, ServiceSnapshot, Snapshot};
 #[derive(Clone, Debug)]
 pub struct Guard {
     spec: GuardSpec,
+    /// The services' names, for what is said.
+    names: Vec<String>,
     profiles: Vec<Profile>,
     /// The option of each service to fall back to; `None`: hold for ever.
     fallback: Option<Vec<u32>>,
@@ -59,6 +61,7 @@ impl Guard {
             .and_then(|list| parse_options("guard.fallback", list, &counts).ok());
         Self {
             spec: spec.clone(),
+            names: scenario.service_names().iter().map(|name| (*name).to_owned()).collect(),
             profiles: scenario.profiles.clone(),
             fallback,
             quota: QuotaLimit::new(scenario),
@@ -151,7 +154,7 @@ impl Guard {
             if !decision.reason.is_empty() {
                 decision.reason.push_str("; ");
             }
-            decision.reason.push_str(&word.to_string());
+            decision.reason.push_str(&word.reason(&self.names[word.service]));
         }
         decision
     }
@@ -336,7 +339,7 @@ mod tests {
         let mut case = Case::new(&["guard.max_step_cpu_m=8000", "guard.max_step_pods=3"]);
         let decision = case.ask(9);
         assert_eq!(decision.services[0].unwrap().pods, 4);
-        assert_eq!(decision.reason, "because; guard: service 0 4 pods, not 9");
+        assert_eq!(decision.reason, "because; guard: house 4 pods, not 9");
         assert_eq!(case.rules(), [Rule::StepLimited]);
     }
 

@@ -1,8 +1,6 @@
 //! Where the guard stepped in, as types: a metric counts them by rule, a log line and the `reason` of
 //! a decision say them in words.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
 /// A rule of the guard.
@@ -90,11 +88,10 @@ impl Intervention {
     pub(super) fn change(service: usize, rule: Rule, words: impl Into<String>) -> Self {
         Self { service, rule, held: false, words: words.into() }
     }
-}
 
-impl fmt::Display for Intervention {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What stands in a decision's reason, of the service called `name`.
+    pub(super) fn reason(&self, name: &str) -> String {
         let held = if self.held { "held, " } else { "" };
-        write!(f, "guard: service {} {held}{}", self.service, self.words)
+        format!("guard: {name} {held}{}", self.words)
     }
 }

@@ -1,12 +1,13 @@
 //! `live --check`: what is there and what is missing, with the command that mends it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use serde::Serialize;
 
+use super::fault::{Fault, FaultKind, FaultSource};
 use super::kubernetes::{self, Cluster, ReplicateState};
 use super::setup::Setup;
+use super::signals::Observation;
 use crate::error::Result;
 use crate::snapshot::Signal;
 
@@ -41,26 +42,10 @@ pub async fn check(setup: &Setup, kubeconfig: Option<&Path>) -> Result<Report> {
     // The clients of Prometheus and Kubernetes use one TLS. Fails only when it was called before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let signals = setup.signals()?;
-    let cluster = Cluster::new(kubeconfig, &config.kubernetes, &config.lease).await?;
+    let cluster = Cluster::for_a_try(kubeconfig, &config.kubernetes, &config.lease).await?;
     let mut items = Vec::new();
-    let patience = config.prometheus.as_ref().map_or(Duration::from_secs(2), |one| one.timeout.0);
-    let observation = signals.read(tokio::time::Instant::now() + patience).await;
-    for (target, read) in setup.targets.iter().zip(&observation.services) {
-        for signal in Signal::ALL {
-            let Some(reading) = read.reading(signal) else { continue };
-            let name = format!("signal {} of {}", signal.name(), target.service);
-            let fault = reading.value.as_ref().err();
-            items.push(Item {
-                what: fault.map_or(name.clone(), |fault| format!("{name}: {fault}")),
-                ok: fault.is_none(),
-                optional: !setup.needed.contains(&signal),
-                remedy: Some(format!(
-                    "set the query of [signals.{}] to one that gives one number",
-                    signal.name()
-                )),
-            });
-        }
-    }
+    let observation = signals.read(tokio::time::Instant::now() + config.patience()).await;
+    tell_of_signals(setup, &observation, &mut items);
     let published = config.state.replicate == ReplicateState::Configmap;
     match kubernetes::missing(&cluster, published).await {
         Ok(needs) => {
@@ -83,4 +68,76 @@ pub async fn check(setup: &Setup, kubeconfig: Option<&Path>) -> Result<Report> {
         }),
     }
     Ok(Report { ok: items.iter().all(|item| item.ok || item.optional), items })
+}
+
+/// One item a signal that is in order, and one for all that lack it for the same reason.
+fn tell_of_signals(setup: &Setup, observation: &Observation, items: &mut Vec<Item>) {
+    let mut troubles: Vec<(&Fault, bool, Vec<String>)> = Vec::new();
+    for (target, read) in setup.targets.iter().zip(&observation.services) {
+        for signal in Signal::ALL {
+            let Some(reading) = read.reading(signal) else { continue };
+            let name = format!("{} of {}", signal.name(), target.service);
+            let optional = !setup.needed.contains(&signal);
+            match &reading.value {
+                Ok(_) => {
+                    items.push(Item {
+                        what: format!("signal {name}"),
+                        ok: true,
+                        optional,
+                        remedy: None,
+                    });
+                }
+                Err(fault) => {
+                    let same = |one: &&mut (&Fault, bool, Vec<String>)| {
+                        one.0 == fault && one.1 == optional
+                    };
+                    match troubles.iter_mut().find(same) {
+                        Some((_, _, names)) => names.push(name),
+                        None => troubles.push((fault, optional, vec![name])),
+                    }
+                }
+            }
+        }
+    }
+    items.extend(troubles.into_iter().map(|(fault, optional, names)| Item {
+        what: format!("signal {}: {fault}", names.join(", ")),
+        ok: false,
+        optional,
+        remedy: Some(remedy(fault)),
+    }));
+}
+
+/// What mends a signal.
+fn remedy(fault: &Fault) -> String {
+    let server = match fault.source {
+        FaultSource::Locust => "Locust",
+        _ => "Prometheus",
+    };
+    let key = match fault.source {
+        FaultSource::Locust => "[locust.urls]",
+        _ => "url of [prometheus]",
+    };
+    match fault.kind {
+        FaultKind::Connect
+        | FaultKind::Timeout
+        | FaultKind::Unavailable
+        | FaultKind::ServerError
+        | FaultKind::Throttled => {
+            format!("start {server}, or mend {key}; `curl` shows whether it answers there")
+        }
+        FaultKind::Unauthorized | FaultKind::Credentials => {
+            "mend bearer_token_file, basic_auth_file or the certificates of [prometheus]".to_owned()
+        }
+        FaultKind::Empty => {
+            "see that Prometheus scrapes it (its page Targets), or ask for it by another query in [signals]".to_owned()
+        }
+        FaultKind::Stale => {
+            "see that Prometheus scrapes it (its page Targets), or raise max_age in [signals]".to_owned()
+        }
+        FaultKind::ZeroLatency => "replace the exporter: quotascale exporter --locust URL".to_owned(),
+        FaultKind::Stopped | FaultKind::WorkersMissing | FaultKind::UnknownKeys => {
+            "look at Locust's own page".to_owned()
+        }
+        _ => "ask for it by a query in [signals] that gives one number".to_owned(),
+    }
 }

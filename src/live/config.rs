@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,8 @@ use crate::scenario::spec::ServiceSpec;
 use crate::scenario::{KeyPath, Scenario, Source, did_you_mean};
 use crate::snapshot::Signal;
 
+/// Deadline of a round of questions that Locust alone is asked.
+const WITHOUT_PROMETHEUS: Duration = Duration::from_secs(2);
 /// Version of the format.
 const VERSION: u32 = 1;
 
@@ -60,6 +63,13 @@ pub struct LiveConfig {
     /// The clock of a rehearsal.
     #[serde(default)]
     pub clock: ClockConfig,
+}
+
+impl LiveConfig {
+    /// How long one round of questions for the signals may take.
+    pub fn patience(&self) -> Duration {
+        self.prometheus.as_ref().map_or(WITHOUT_PROMETHEUS, |prometheus| prometheus.timeout.0)
+    }
 }
 
 fn default_forecaster() -> String {

@@ -16,9 +16,13 @@ pub enum LogFormat {
     Human,
 }
 
+/// What is logged unless `RUST_LOG` says otherwise: not what the Kubernetes client says of requests that
+/// failed, each of which is told as a fault.
+const FILTER: &str = "info,kube_client=off";
+
 /// Starts logging. Times are the machine's own clock's, in UTC.
 pub fn start(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(FILTER));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Fails only where a log was started before, as in tests; then that one goes on.
     let _ = match format {

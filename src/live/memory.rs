@@ -1,7 +1,5 @@
 //! What the running controller remembers, and where it takes it from when its term begins.
 
-use std::time::Duration;
-
 use super::fault::{Fault, FaultKind, FaultSource};
 use super::prometheus::Steps;
 use super::record::RecordStart;
@@ -26,6 +24,8 @@ pub(super) struct Memory {
     pub serving: Vec<RevisionSnapshot>,
     /// The real quota as last read.
     pub quota: Option<QuotaSnapshot>,
+    /// Whether the last answer about it was that we may not read it.
+    pub quota_forbidden: bool,
     /// Whether the next line of a record says what it starts from.
     pub begins: bool,
 }
@@ -41,6 +41,7 @@ impl Memory {
             controller: setup.controller.start(setup.start_policy()?),
             serving: setup.initial(),
             quota: None,
+            quota_forbidden: false,
             begins: true,
         })
     }
@@ -152,9 +153,7 @@ impl Live {
             step_s: interval_s / speed,
             points: rows,
         };
-        let patience = self.setup.file.config.prometheus.as_ref();
-        let patience = patience.map_or(Duration::from_secs(2), |prometheus| prometheus.timeout.0);
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = tokio::time::Instant::now() + self.setup.file.config.patience();
         let past = self.signals.history(steps, deadline).await;
         let mut rows: Vec<Vec<f64>> = Vec::with_capacity(past.len());
         for users in past {

@@ -25,6 +25,11 @@ use crate::error::{Error, Result};
 /// Longest sleep of the loop: so soon a clock that was set is noticed.
 const NAP: Duration = Duration::from_secs(1);
 
+/// Time between a look at the signals, in which all was well, and the next one between ticks.
+const PROBE: Duration = Duration::from_secs(60);
+/// The same where not all was well.
+const PROBE_AGAIN: Duration = Duration::from_secs(10);
+
 /// How `live` is to run.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
@@ -60,6 +65,8 @@ pub(super) struct Live {
     last: Option<i64>,
     /// Whether definition and rights were found in order.
     checked: bool,
+    /// When the signals are looked at next between ticks.
+    probe_at: Instant,
     /// Called after each tick with its outcome and reason.
     report: Box<dyn FnMut(&TickReport) + Send>,
 }
@@ -71,6 +78,8 @@ pub struct TickReport {
     pub tick: i64,
     /// How it ended.
     pub outcome: Outcome,
+    /// Whether the guard held a service, whatever the outcome.
+    pub held: bool,
     /// What was decided.
     pub decision: crate::snapshot::Decision,
     /// What was seen.
@@ -95,7 +104,11 @@ pub async fn run(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let signals = setup.signals()?;
     let kubeconfig = options.kubeconfig.as_deref();
-    let cluster = Arc::new(Cluster::new(kubeconfig, &config.kubernetes, &config.lease).await?);
+    let (kubernetes, lease) = (&config.kubernetes, &config.lease);
+    let cluster = Arc::new(match options.dry_run {
+        true => Cluster::for_a_try(kubeconfig, kubernetes, lease).await?,
+        false => Cluster::new(kubeconfig, kubernetes, lease).await?,
+    });
     let folder = match options.dry_run {
         true => StateFolder::read_only(&config.state.dir),
         false => StateFolder::open(&config.state.dir)?,
@@ -144,6 +157,7 @@ pub async fn run(
         term: 0,
         last: None,
         checked: false,
+        probe_at: Instant::now(),
         report,
     };
     tracing::info!(
@@ -227,6 +241,7 @@ impl Live {
         }
         let now_s = self.clock.now_s();
         if !self.lead().await {
+            self.probe_if_time().await;
             return self.setup.schedule.due(now_s, None).next;
         }
         let due = self.setup.schedule.due(self.clock.now_s(), self.last);
@@ -242,10 +257,27 @@ impl Live {
         if let Some(tick) = due.tick {
             self.last = Some(tick);
             *outcome = Some(self.tick(tick).await);
-        } else if due.missed > 0 || due.set_back {
+            return due.next;
+        }
+        if due.missed > 0 || due.set_back {
             self.last = Some(due.next - self.setup.schedule.interval_s());
         }
+        // Not so late that a server which is silent would delay the tick.
+        if self.clock.until(due.next as f64) > 2 * self.setup.file.config.patience() {
+            self.probe_if_time().await;
+        }
         due.next
+    }
+
+    async fn probe_if_time(&mut self) {
+        if Instant::now() >= self.probe_at {
+            self.probe_signals().await;
+        }
+    }
+
+    /// The signals were looked at, and `well` or not.
+    pub(super) fn probed(&mut self, well: bool) {
+        self.probe_at = Instant::now() + if well { PROBE } else { PROBE_AGAIN };
     }
 
     /// Shows the lease's view in metrics, readiness and log.

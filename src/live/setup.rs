@@ -49,7 +49,7 @@ impl Setup {
         file: LiveFile,
         make_policy: impl FnOnce(&Scenario, &str) -> Result<Arc<dyn Policy>>,
     ) -> Result<Self> {
-        let scenario = Arc::new(Scenario::load(&file.name_or_path(&file.config.scenario), &[])?);
+        let scenario = Arc::new(load_scenario(&file)?);
         if scenario.environment() != EnvironmentKind::Knative {
             return Err(Error::input(
                 file.place("scenario"),
@@ -59,7 +59,19 @@ impl Setup {
         }
         let checkpoint = file.name_or_path(&file.config.checkpoint);
         check_pin(&file, &checkpoint)?;
-        let policy = make_policy(&scenario, &checkpoint)?;
+        let policy = make_policy(&scenario, &checkpoint).map_err(|error| {
+            let error = error.at(file.place("checkpoint"));
+            let is_path = checkpoint.contains('/') && !Path::new(&checkpoint).exists();
+            match error {
+                Error::Input { place, problem, .. } if is_path => Error::Input {
+                    place,
+                    problem,
+                    remedy: "a folder is looked for beside this file and in the working folder"
+                        .to_owned(),
+                },
+                error => error,
+            }
+        })?;
         if policy.schedule() != policy::Schedule::EveryInterval || policy.is_clairvoyant() {
             return Err(Error::input(
                 file.place("checkpoint"),
@@ -74,8 +86,7 @@ impl Setup {
             &file.place("forecaster"),
         )?;
         let identity = identity(&file, &scenario, &checkpoint)?;
-        let place = file.place("kubernetes.fields");
-        let format = ActionFormat::new(&scenario, &file.config.kubernetes.fields, &place)?;
+        let format = action_format(&file, &scenario)?;
         let spec = &scenario.spec;
         let schedule = Schedule::new(spec.interval_s, spec.offset_s, spec.max_lateness_s);
         let targets = file.targets(&scenario)?;
@@ -125,6 +136,23 @@ impl Setup {
     }
 }
 
+fn load_scenario(file: &LiveFile) -> Result<Scenario> {
+    Scenario::load(&file.name_or_path(&file.config.scenario), &[])
+}
+
+fn action_format(file: &LiveFile, scenario: &Scenario) -> Result<ActionFormat> {
+    let place = file.place("kubernetes.fields");
+    ActionFormat::new(scenario, &file.config.kubernetes.fields, &place)
+}
+
+/// The custom resource's fields by `file`, whose checkpoint need not be there.
+///
+/// # Errors
+/// [`Error::Input`] when the scenario cannot be read or the templates do not fit it.
+pub fn load_action_format(file: &LiveFile) -> Result<ActionFormat> {
+    action_format(file, &load_scenario(file)?)
+}
+
 /// The state of `policy` before its first decision. Live has no traffic to give; who would look at it is
 /// refused before.
 ///
@@ -145,8 +173,9 @@ pub fn make_controller(
     forecaster: &str,
     place: &str,
 ) -> Result<Controller> {
-    let kind: ForecasterKind = forecaster.parse()?;
-    match kind.for_scenario(scenario)? {
+    let here = |error: Error| error.at(place);
+    let kind: ForecasterKind = forecaster.parse().map_err(here)?;
+    match kind.for_scenario(scenario).map_err(here)? {
         Foresight::Forecaster(forecaster) => Ok(Controller::new(scenario, policy, forecaster)),
         Foresight::Perfect | Foresight::NoisyPerfect(_) => Err(Error::input(
             place,

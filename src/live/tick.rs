@@ -24,7 +24,7 @@ struct Seen {
     looked_s: f64,
     observation: Observation,
     object: Result<Option<ActionObject>, Fault>,
-    quota: Option<QuotaSnapshot>,
+    quota: Result<Option<QuotaSnapshot>, Fault>,
     paused: bool,
 }
 
@@ -35,8 +35,12 @@ impl Live {
         let seen = self.look().await;
         let metrics = &self.telemetry.metrics;
         metrics.took(Phase::Query, began.elapsed());
-        self.tell_of_signals(&seen.observation);
-        self.compare_quota(seen.quota);
+        self.show_signals(&seen.observation);
+        let problem = self.problem_of_signals(&seen.observation);
+        self.probed(problem.is_none());
+        self.telemetry.problem("signals", problem);
+        self.tell_of_faults(&seen.observation);
+        let quota = self.compare_quota(&seen.quota);
         let newest = match &seen.object {
             Ok(Some(object)) => self.setup.format.in_force(&object.spec),
             Ok(None) => self.newest_without_object(),
@@ -59,7 +63,7 @@ impl Live {
                 profiles: &self.setup.scenario.profiles,
                 newest: &newest,
                 serving: &self.memory.serving,
-                quota: seen.quota,
+                quota,
                 needed: &self.setup.needed,
             },
         );
@@ -88,8 +92,10 @@ impl Live {
         let outcome = self.carry_out(tick, &seen, &snapshot, &decision).await;
         self.telemetry.metrics.ticked(outcome, 1);
         tracing::info!(tick, outcome = outcome.name(), reason = decision.reason, "tick");
-        let forecast = self.memory.controller.forecast.next().to_vec();
-        self.tell(&TickReport { tick, outcome, decision, snapshot, forecast });
+        let controller = &self.memory.controller;
+        let forecast = controller.forecast.next().to_vec();
+        let held = controller.interventions.iter().any(|word| word.held);
+        self.tell(&TickReport { tick, outcome, held, decision, snapshot, forecast });
         outcome
     }
 
@@ -97,9 +103,6 @@ impl Live {
     async fn look(&self) -> Seen {
         let looked_s = self.clock.now_s();
         let config = &self.setup.file.config;
-        let prometheus = config.prometheus.as_ref();
-        let patience = prometheus.map_or(Duration::from_secs(2), |server| server.timeout.0);
-        let deadline = tokio::time::Instant::now() + patience;
         let paused = async {
             match self.options.dry_run {
                 true => Ok(false),
@@ -107,18 +110,11 @@ impl Live {
             }
         };
         let (observation, object, quota, paused) = tokio::join!(
-            self.signals.read(deadline),
+            self.signals.read(self.signals_deadline()),
             self.read_object(),
             self.cluster.quota(),
             paused,
         );
-        let quota = quota.unwrap_or_else(|fault| {
-            // The right to read it is optional.
-            if fault.kind != FaultKind::Forbidden {
-                self.fault(&fault);
-            }
-            None
-        });
         let paused = paused.unwrap_or_else(|_| self.lease.borrow().paused);
         self.telemetry.metrics.paused.set(i64::from(paused));
         Seen { looked_s, observation, object, quota, paused }
@@ -142,11 +138,31 @@ impl Live {
         }
     }
 
-    /// Says once that the real quota differs from the scenario's.
-    fn compare_quota(&mut self, real: Option<QuotaSnapshot>) {
-        if std::mem::replace(&mut self.memory.quota, real) == real {
-            return;
+    /// The real quota, where there is one. Says once that it differs from the scenario's, and once that
+    /// it must not be read: that right is optional.
+    fn compare_quota(
+        &mut self,
+        answer: &Result<Option<QuotaSnapshot>, Fault>,
+    ) -> Option<QuotaSnapshot> {
+        let real = match answer {
+            Ok(real) => *real,
+            Err(fault) => {
+                let forbidden = fault.kind == FaultKind::Forbidden;
+                let told = std::mem::replace(&mut self.memory.quota_forbidden, forbidden);
+                if !(forbidden && told) {
+                    self.fault(fault);
+                }
+                return None;
+            }
+        };
+        self.memory.quota_forbidden = false;
+        if std::mem::replace(&mut self.memory.quota, real) != real {
+            self.tell_of_quota(real);
         }
+        real
+    }
+
+    fn tell_of_quota(&self, real: Option<QuotaSnapshot>) {
         let Some(real) = real else { return };
         let quota = &self.setup.scenario.spec.quota;
         let cpu = real.cpu_m.is_some_and(|cpu_m| cpu_m != quota.cpu_m.0);
@@ -161,8 +177,23 @@ impl Live {
         }
     }
 
-    /// Shows what was read in metrics, readiness and log.
-    fn tell_of_signals(&self, observation: &Observation) {
+    /// Between ticks: looks whether the signals can be read, so that it is known before a tick needs them,
+    /// and known again when they can. What is not news is not told.
+    pub(super) async fn probe_signals(&mut self) {
+        let observation = self.signals.read(self.signals_deadline()).await;
+        let problem = self.problem_of_signals(&observation);
+        self.probed(problem.is_none());
+        if self.telemetry.problem("signals", problem) {
+            self.tell_of_faults(&observation);
+        }
+    }
+
+    fn signals_deadline(&self) -> tokio::time::Instant {
+        tokio::time::Instant::now() + self.setup.file.config.patience()
+    }
+
+    /// Shows what was read in metrics.
+    fn show_signals(&self, observation: &Observation) {
         let metrics = &self.telemetry.metrics;
         for (index, target) in self.setup.targets.iter().enumerate() {
             let read = &observation.services[index];
@@ -178,9 +209,21 @@ impl Live {
                 }
             }
         }
-        let mut problem = None;
+    }
+
+    /// The first fault in the way of a signal that the policy needs.
+    fn problem_of_signals(&self, observation: &Observation) -> Option<String> {
+        let (index, signal, fault) = observation.faults().find(|(index, signal, _)| {
+            let reading = observation.services[*index].reading(*signal);
+            self.setup.needed.contains(signal) && reading.is_some_and(|one| one.value.is_err())
+        })?;
+        Some(format!("{} of {}: {fault}", signal.name(), self.setup.targets[index].service))
+    }
+
+    /// Counts and logs what stands in the way of signals.
+    fn tell_of_faults(&self, observation: &Observation) {
         for (index, signal, fault) in observation.faults() {
-            metrics.fault(fault);
+            self.telemetry.metrics.fault(fault);
             let service = &self.setup.targets[index].service;
             tracing::warn!(
                 source = fault.source.name(),
@@ -190,13 +233,7 @@ impl Live {
                 "{}",
                 fault.text
             );
-            let in_the_way =
-                observation.services[index].reading(signal).is_some_and(|one| one.value.is_err());
-            if in_the_way && self.setup.needed.contains(&signal) {
-                problem = Some(format!("{} of {service}: {fault}", signal.name()));
-            }
         }
-        self.telemetry.problem("signals", problem);
     }
 
     /// Says so when what was asked for an interval ago is not there.
@@ -326,7 +363,7 @@ impl Live {
         self.save().await;
         self.telemetry.metrics.took(Phase::Save, began.elapsed());
         if self.options.dry_run {
-            if changes && whole {
+            if changes && whole && !self.cluster.is_nowhere() {
                 self.try_dry(&spec, object).await;
             }
             return Outcome::DryRun;

@@ -51,6 +51,8 @@ pub enum Spoil {
     NoDefinition,
     /// Answers patches only after so many milliseconds.
     SlowPatch(u64),
+    /// Renews no lease.
+    NoRenewal,
 }
 
 #[derive(Clone)]
@@ -62,8 +64,17 @@ struct Proxy {
     spoil: Arc<Mutex<Spoil>>,
 }
 
-/// Users by service; `None`: no series.
-type Users = Arc<Mutex<BTreeMap<String, Option<f64>>>>;
+/// What the Prometheus of a test knows.
+struct Known {
+    /// Users by service; `None`: no series.
+    users: BTreeMap<String, Option<f64>>,
+    /// Ready pods of every service.
+    ready_pods: f64,
+    /// Users of every service in the past, where it knows of one.
+    past_users: Option<f64>,
+}
+
+type Answers = Arc<Mutex<Known>>;
 
 /// The rig of one test.
 pub struct Rig {
@@ -71,7 +82,7 @@ pub struct Rig {
     pub folder: tempfile::TempDir,
     pub namespace: String,
     pub client: Client,
-    users: Users,
+    known: Answers,
     spoil: Arc<Mutex<Spoil>>,
     prometheus: String,
     proxy: String,
@@ -83,11 +94,10 @@ impl Rig {
         let kubeconfig = kubeconfig()?;
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = Runtime::new().unwrap();
-        let users: Users = Users::default();
+        let users = ["house", "senti", "numbr"].map(|service| (service.to_owned(), Some(20.0)));
+        let known = Known { users: BTreeMap::from(users), ready_pods: 50.0, past_users: None };
+        let known = Arc::new(Mutex::new(known));
         let spoil = Arc::new(Mutex::new(Spoil::Nothing));
-        for service in ["house", "senti", "numbr"] {
-            users.lock().unwrap().insert(service.to_owned(), Some(20.0));
-        }
         let nanos = std::time::UNIX_EPOCH.elapsed().unwrap().as_nanos();
         let namespace = format!("{test}-{nanos:x}");
         let (client, prometheus, proxy) = runtime.block_on(async {
@@ -100,7 +110,7 @@ impl Rig {
             };
             namespaces.create(&PostParams::default(), &object).await.unwrap();
             apply_definition(&client).await;
-            let router = Router::new().fallback(answer_query).with_state(Arc::clone(&users));
+            let router = Router::new().fallback(answer_query).with_state(Arc::clone(&known));
             let prometheus = serve(router).await;
             let state = Proxy {
                 admin: upstream(&kubeconfig, true),
@@ -112,12 +122,22 @@ impl Rig {
             (client, prometheus, proxy)
         });
         let folder = tempfile::tempdir().unwrap();
-        Some(Self { runtime, folder, namespace, client, users, spoil, prometheus, proxy })
+        Some(Self { runtime, folder, namespace, client, known, spoil, prometheus, proxy })
     }
 
     /// Sets the users of a service; `None`: its series is gone.
     pub fn users(&self, service: &str, users: Option<f64>) {
-        self.users.lock().unwrap().insert(service.to_owned(), users);
+        self.known.lock().unwrap().users.insert(service.to_owned(), users);
+    }
+
+    /// Sets the ready pods of every service.
+    pub fn ready_pods(&self, pods: f64) {
+        self.known.lock().unwrap().ready_pods = pods;
+    }
+
+    /// Sets the users of every service at all times before.
+    pub fn past_users(&self, users: f64) {
+        self.known.lock().unwrap().past_users = Some(users);
     }
 
     /// Spoils requests from now on.
@@ -285,8 +305,9 @@ impl Rig {
 /// A running `live`.
 pub struct Live {
     pub child: Child,
-    log: PathBuf,
-    address: String,
+    pub log: PathBuf,
+    /// Of its endpoints.
+    pub address: String,
 }
 
 impl Live {
@@ -419,35 +440,45 @@ async fn serve(router: Router) -> String {
 }
 
 /// The Prometheus of a test: users as set, everything else as if all were well.
-async fn answer_query(State(users): State<Users>, query: RawQuery, request: Request) -> Response {
+async fn answer_query(State(known): State<Answers>, query: RawQuery, request: Request) -> Response {
     let body = to_bytes(request.into_body(), 1 << 20).await.unwrap();
     let text = format!("{}&{}", query.0.unwrap_or_default(), String::from_utf8_lossy(&body));
-    let query = reqwest::Url::parse(&format!("http://t/?{text}"))
-        .unwrap()
-        .query_pairs()
-        .find(|(key, _)| key == "query")
-        .map(|(_, value)| value.into_owned())
-        .unwrap_or_default();
+    let asked = reqwest::Url::parse(&format!("http://t/?{text}")).unwrap();
+    let asked: BTreeMap<String, String> = asked.query_pairs().into_owned().collect();
+    let query = asked.get("query").cloned().unwrap_or_default();
     let service = ["house", "senti", "numbr"].into_iter().find(|one| query.contains(one));
     let value = if query.starts_with("time()") {
         Some(0.5)
     } else if query.contains("percentile_95") {
         Some(900.0)
     } else if query.contains("locust_users") {
-        service.and_then(|service| users.lock().unwrap().get(service).copied().flatten())
+        service.and_then(|service| known.lock().unwrap().users.get(service).copied().flatten())
     } else if query.contains("condition=\"true\"") {
-        Some(50.0)
+        Some(known.lock().unwrap().ready_pods)
     } else {
         Some(0.0)
     };
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
-    let range = text.contains("step=");
+    let range = asked.contains_key("step");
     let result = match value {
-        Some(value) if !range => {
+        _ if range => {
+            let number = |key: &str| -> f64 { asked[key].parse().unwrap() };
+            let (start, end, step) = (number("start"), number("end"), number("step"));
+            let rows = ((end - start) / step).round() as u32;
+            let past = known.lock().unwrap().past_users.map(|users| {
+                let at = |row: u32| (start + f64::from(row) * step, users.to_string());
+                (0..=rows).map(at).collect::<Vec<_>>()
+            });
+            past.map_or(
+                serde_json::json!([]),
+                |values| serde_json::json!([{ "metric": {}, "values": values }]),
+            )
+        }
+        Some(value) => {
             let value = if value.is_nan() { "NaN".to_owned() } else { value.to_string() };
             serde_json::json!([{ "metric": {}, "value": [now, value] }])
         }
-        _ => serde_json::json!([]),
+        None => serde_json::json!([]),
     };
     let kind = if range { "matrix" } else { "vector" };
     axum_json(&serde_json::json!({
@@ -480,6 +511,11 @@ async fn pass_on(State(proxy): State<Proxy>, request: Request) -> Response {
             });
             let code = StatusCode::from_u16(code).unwrap();
             return (code, axum_json(&status)).into_response();
+        }
+        Spoil::NoRenewal
+            if request.method() == Method::PUT && request.uri().path().contains("/leases/") =>
+        {
+            return (StatusCode::SERVICE_UNAVAILABLE, "spoiled\n").into_response();
         }
         Spoil::SlowPatch(millis) if is_action && is_patch => {
             tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -4,12 +4,15 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::e2e_live_rig::{Rig, free_port, wait_for};
+use serde_json::{Value, json};
+
+use crate::e2e_live_rig::{Live, Rig, free_port, wait_for};
 use crate::support::{e2e, quotascale};
 
 const SEED: &str = "3";
 /// A decision every second of wall time.
 const SPEED: &str = "120.0";
+const DECISIONS: &str = "quotascale_live_decision_duration_seconds_count{phase=\"decide\"}";
 
 /// A process that is killed with the test.
 struct Process(Child);
@@ -29,12 +32,14 @@ impl Drop for Process {
     }
 }
 
-/// Prometheus and the rehearsal that it scrapes.
+/// Prometheus, and the rehearsal that it scrapes.
 struct Stage {
     rig: Rig,
     kubeconfig: PathBuf,
-    config: PathBuf,
+    /// Those of two processes of `live` that share a lease.
+    configs: [PathBuf; 2],
     log: PathBuf,
+    prometheus: String,
     rehearsal: Process,
     _prometheus: Process,
 }
@@ -45,31 +50,38 @@ impl Stage {
         let kubeconfig = PathBuf::from(e2e("KUBECONFIG")?);
         let rig = Rig::new(test)?;
         let (scraped, asked) = (free_port(), free_port());
+        let told = [free_port(), free_port()];
         let prometheus = rig.path("prometheus.yml");
         let text = format!(
             "global: {{scrape_interval: 200ms, scrape_timeout: 200ms}}\n\
-             scrape_configs: [{{job_name: r, static_configs: [{{targets: [\"127.0.0.1:{scraped}\"]}}]}}]\n"
+             scrape_configs:\n\
+             - {{job_name: rehearsal, static_configs: [{{targets: [\"127.0.0.1:{scraped}\"]}}]}}\n\
+             - {{job_name: live, static_configs: [{{targets: [\"127.0.0.1:{}\", \"127.0.0.1:{}\"]}}]}}\n",
+            told[0], told[1]
         );
         std::fs::write(&prometheus, text).unwrap();
-        let config = rig.path("live.toml");
-        let text = format!(
-            "version = 1\nscenario = \"paper-knative\"\ncheckpoint = \"{policy}\"\n\
-             [prometheus]\nurl = \"http://127.0.0.1:{asked}\"\n\
-             [lease]\nduration = \"3s\"\nrenew_deadline = \"2s\"\nretry = \"500ms\"\n\
-             [state]\ndir = \"{}\"\n\
-             [telemetry]\nlisten = \"127.0.0.1:{}\"\n\
-             [kubernetes]\nnamespace = \"{}\"\ntimeout = \"1s\"\n\
-             [clock]\nspeed = {SPEED}\n",
-            rig.path("state").display(),
-            free_port(),
-            rig.namespace
-        );
-        std::fs::write(&config, text).unwrap();
+        let configs = [0, 1].map(|process| {
+            let config = rig.path(&format!("live{process}.toml"));
+            let text = format!(
+                "version = 1\nscenario = \"paper-knative\"\ncheckpoint = \"{policy}\"\n\
+                 [prometheus]\nurl = \"http://127.0.0.1:{asked}\"\n\
+                 [lease]\nduration = \"3s\"\nrenew_deadline = \"2s\"\nretry = \"500ms\"\n\
+                 [state]\ndir = \"{}\"\n\
+                 [telemetry]\nlisten = \"127.0.0.1:{}\"\n\
+                 [kubernetes]\nnamespace = \"{}\"\ntimeout = \"1s\"\n\
+                 [clock]\nspeed = {SPEED}\n",
+                rig.path(&format!("state{process}")).display(),
+                told[process],
+                rig.namespace
+            );
+            std::fs::write(&config, text).unwrap();
+            config
+        });
         let log = rig.path("rehearsal.log");
         let rehearsal = Command::new(env!("CARGO_BIN_EXE_quotascale"))
             .args(["rehearse", "paper-knative", "--seed", SEED, "--json"])
             .args(["--listen", &format!("127.0.0.1:{scraped}")])
-            .args([Path::new("--kubeconfig"), &kubeconfig, Path::new("--config"), &config])
+            .args([Path::new("--kubeconfig"), &kubeconfig, Path::new("--config"), &configs[0]])
             .args([Path::new("--out"), &rig.path("rehearsed")])
             .stdout(std::fs::File::create(rig.path("rehearsal.json")).unwrap())
             .stderr(std::fs::File::create(&log).unwrap())
@@ -85,7 +97,15 @@ impl Stage {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let stage = Self { rig, kubeconfig, config, log, rehearsal, _prometheus: Process(started) };
+        let stage = Self {
+            rig,
+            kubeconfig,
+            configs,
+            log,
+            prometheus: format!("http://127.0.0.1:{asked}"),
+            rehearsal,
+            _prometheus: Process(started),
+        };
         stage.says("waits for the first tick of live");
         Some(stage)
     }
@@ -98,6 +118,83 @@ impl Stage {
     fn decisions(&self) -> PathBuf {
         self.rig.path("rehearsed/live").join(SEED).join("decisions.csv")
     }
+
+    /// Starts a process of `live`, which goes on with one record.
+    fn start(&self, process: usize) -> Live {
+        let record = self.record();
+        let record = ["--record", record.to_str().unwrap()];
+        self.rig.start(&self.configs[process], &self.kubeconfig, &record)
+    }
+
+    fn record(&self) -> PathBuf {
+        self.rig.path("record.jsonl")
+    }
+
+    /// The state that a process saved last.
+    fn saved(&self, process: usize) -> Option<Value> {
+        let file = self.rig.path(&format!("state{process}/state.json"));
+        serde_json::from_slice(&std::fs::read(file).ok()?).ok()
+    }
+
+    /// Kills a process right after it has carried out its sixth decision, and gives what it had saved.
+    fn kill_after_six(&self, live: Live, process: usize) -> Value {
+        wait_for("six decisions", || {
+            self.saved(process)
+                .is_some_and(|saved| saved["step"].as_u64() >= Some(6) && saved["applied"] == true)
+        });
+        live.signal("-KILL");
+        drop(live);
+        self.saved(process).unwrap()
+    }
+
+    /// Waits for the end of the rehearsal and compares its decisions with those of one that was not
+    /// broken: `simulate`, and the replay of the record. `killed` is the state that the first process left.
+    fn ends_as_if_unbroken(&self, policy: &str, killed: &Value) {
+        wait_for("the end of the rehearsal", || self.decisions().exists());
+        let log = std::fs::read_to_string(&self.log).unwrap();
+        assert!(!log.contains("warning"), "{log}");
+        let simulated = simulated(self, policy);
+        assert_eq!(simulated.len(), 60);
+        assert_eq!(decided(&self.decisions()), simulated);
+        let replayed = self.rig.path("replayed.csv");
+        assert_eq!(self.replay(&self.record(), &replayed)["differing"], json!([]));
+        assert_eq!(decided(&replayed), simulated);
+        // Not only do the decisions agree: the second process began with every number of the first.
+        let text = std::fs::read_to_string(self.record()).unwrap();
+        let mut lines: Vec<Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let starts: Vec<usize> =
+            (0..lines.len()).filter(|&index| !lines[index]["start"].is_null()).collect();
+        assert_eq!(starts, [0, killed["step"].as_u64().unwrap() as usize]);
+        let second = &mut lines[starts[1]];
+        assert_eq!(second["start"]["state"], killed["controller"]);
+        // Without its memory the agent would have decided otherwise.
+        let memory = recurrent(&mut second["start"]["state"]["policy"]).unwrap();
+        assert!(memory.iter().any(|number| number.as_f64() != Some(0.0)));
+        memory.fill(json!(0.0));
+        let forgetful = self.rig.path("forgetful.jsonl");
+        let text: Vec<String> = lines.iter().map(Value::to_string).collect();
+        std::fs::write(&forgetful, text.join("\n")).unwrap();
+        let replayed = self.replay(&forgetful, &self.rig.path("forgetful.csv"));
+        assert_ne!(replayed["differing"], json!([]), "the memory does not matter here");
+    }
+
+    /// `replay controller`, which exits with 1 where a decision differs.
+    fn replay(&self, record: &Path, out: &Path) -> Value {
+        let replay = ["replay", "controller", "--json", "--record"];
+        let output =
+            quotascale().args(replay).args([record, Path::new("--out"), out]).output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+/// The recurrent state within what a policy remembers.
+fn recurrent(value: &mut Value) -> Option<&mut Vec<Value>> {
+    let fields = value.as_object_mut()?;
+    if fields.contains_key("recurrent") {
+        return fields["recurrent"].as_array_mut();
+    }
+    fields.values_mut().find_map(recurrent)
 }
 
 /// `simulate` of the same policy and seed.
@@ -122,35 +219,65 @@ fn decided(path: &Path) -> Vec<[String; 5]> {
 }
 
 #[test]
-fn live_decides_what_simulate_decides_though_it_is_killed_in_the_middle() {
-    let policy = "hybrid";
-    let Some(stage) = Stage::new("rehearsal", policy) else { return };
-    let record = stage.rig.path("record.jsonl");
-    let start = || {
-        let record = ["--record", record.to_str().unwrap()];
-        stage.rig.start(&stage.config, &stage.kubeconfig, &record)
-    };
-    let live = start();
-    live.counts("quotascale_live_last_decision_timestamp_seconds", 1.0);
-    let lines = || std::fs::read_to_string(&record).unwrap().lines().count();
-    wait_for("six ticks in the record", || lines() >= 6);
-    live.signal("-KILL");
-    drop(live);
-    let live = start();
-    wait_for("the end of the rehearsal", || stage.decisions().exists());
+fn a_restart_in_the_middle_decides_what_an_unbroken_run_decides() {
+    let policy = "recurrent-ppo";
+    let Some(stage) = Stage::new("restart", policy) else { return };
+    let killed = stage.kill_after_six(stage.start(0), 0);
+    let live = stage.start(0);
+    stage.ends_as_if_unbroken(policy, &killed);
     assert_eq!(live.stop(), 0);
-
-    let simulated = simulated(&stage, policy);
-    assert_eq!(simulated.len(), 60);
-    assert_eq!(decided(&stage.decisions()), simulated);
-    let replayed = stage.rig.path("replayed.csv");
-    let replay = ["replay", "controller", "--record", record.to_str().unwrap(), "--out"];
-    quotascale().args(replay).arg(&replayed).assert().success();
-    assert_eq!(decided(&replayed), simulated);
-    let log = std::fs::read_to_string(&stage.log).unwrap();
-    assert!(!log.contains("warning"), "{log}");
     let figures = stage.rig.path("rehearsed/figures");
     assert!(figures.join(format!("timeline-live-{SEED}.svg")).exists());
+}
+
+#[test]
+fn a_failover_in_the_middle_decides_what_an_unbroken_run_decides() {
+    let policy = "recurrent-ppo";
+    let Some(stage) = Stage::new("failover", policy) else { return };
+    let leader = stage.start(0);
+    leader.logs("this process writes");
+    let follower = stage.start(1);
+    wait_for("a warm follower", || follower.get("/readyz").is_some_and(|(code, _)| code == 200));
+    assert_eq!(follower.metric("quotascale_live_leader"), 0.0);
+    let killed = stage.kill_after_six(leader, 0);
+    follower.logs("goes on from a saved state");
+    stage.ends_as_if_unbroken(policy, &killed);
+    assert_eq!(follower.stop(), 0);
+}
+
+#[test]
+fn the_dashboards_queries_have_answers() {
+    let Some(stage) = Stage::new("dashboard", "hybrid") else { return };
+    let live = [stage.start(0), stage.start(1)];
+    wait_for("three decisions", || live.iter().any(|one| one.metric(DECISIONS) >= 3.0));
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/dashboard");
+    let ask = || {
+        let output = Command::new(&script).arg(&stage.prometheus).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), said + &String::from_utf8_lossy(&output.stderr))
+    };
+    // What was decided last is scraped in a moment.
+    let mut said = (false, String::new());
+    wait_for("an answer to every query", || {
+        said = ask();
+        said.0 || stage.decisions().exists()
+    });
+    assert!(said.0 && said.1.contains("queries, 0 without an answer"), "{}", said.1);
+    // It finds what is missing.
+    let dashboard = include_str!("../../deploy/grafana/dashboard.json");
+    let other = stage.rig.path("other.json");
+    std::fs::write(&other, dashboard.replace("quotascale_live_decided_pods", "no_such_name"))
+        .unwrap();
+    let output = Command::new(&script)
+        .args([stage.prometheus.as_ref(), Path::new("--dashboard"), &other])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("EMPTY  Pods decided: no number in the answer to max"), "{said}");
+    for one in live {
+        assert_eq!(one.stop(), 0);
+    }
 }
 
 #[test]
@@ -160,7 +287,7 @@ fn a_rehearsal_that_is_stopped_saves_what_was_played() {
         .args(["rehearse", "paper-knative", "--listen"])
         .arg(std::fs::read_to_string(&stage.log).unwrap().split('/').nth(2).unwrap())
         .args([Path::new("--kubeconfig"), &stage.kubeconfig])
-        .args([Path::new("--config"), &stage.config])
+        .args([Path::new("--config"), &stage.configs[0]])
         .args([Path::new("--out"), &stage.rig.path("second")])
         .output()
         .unwrap();

@@ -6,6 +6,8 @@ mod deploy;
 mod disk_full;
 mod documents;
 #[cfg(feature = "live")]
+mod e2e_deploy;
+#[cfg(feature = "live")]
 mod e2e_inputs;
 #[cfg(feature = "live")]
 mod e2e_live;
@@ -17,6 +19,8 @@ mod evaluate_cli;
 #[cfg(feature = "live")]
 mod fault_proxy;
 mod import_sb3;
+#[cfg(feature = "live")]
+mod live_cli;
 #[cfg(feature = "live")]
 mod live_inputs;
 mod nn_lstm;

@@ -267,12 +267,17 @@ impl Layout {
         }
     }
 
-    /// The original's whole numbers.
+    /// The original's whole numbers. On a cluster CPU and latency are those of what the controller itself
+    /// asked for last, as in the original's own live loop, and not what is measured there.
     #[inline]
     fn nine(&self, seen: &impl Seen, divisor: f32, sink: &mut impl Sink) {
         for (index, service) in self.services.iter().enumerate() {
             // Division first, as in the original; the quotient of millicores is that of cores.
-            let percent = seen.cpu_m(index) as f64 / self.quota_m * 100.0;
+            let cpu_m = match self.pods {
+                Pods::Paper(_) => seen.cpu_m(index),
+                Pods::Rule(_) => seen.asked_cpu_m(index),
+            };
+            let percent = cpu_m as f64 / self.quota_m * 100.0;
             let in_force = || service.in_force(seen, index).map_or(0, |option| option.latency);
             let latency = match service.reset_latency {
                 Some(latency) if seen.step() == 0 => latency,

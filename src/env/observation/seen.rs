@@ -65,6 +65,8 @@ pub(super) trait Seen {
     fn t_s(&self) -> f64;
     /// CPU allocated, millicores.
     fn cpu_m(&self, service: usize) -> u64;
+    /// CPU of what was asked for last, millicores.
+    fn asked_cpu_m(&self, service: usize) -> u64;
     fn users_now(&self, service: usize) -> f64;
     fn users_expected(&self, service: usize) -> f64;
     fn band(&self, service: usize) -> Band;
@@ -96,6 +98,10 @@ impl Seen for FromSnapshot<'_> {
     }
     fn cpu_m(&self, service: usize) -> u64 {
         self.snapshot.services[service].cpu_m
+    }
+    fn asked_cpu_m(&self, service: usize) -> u64 {
+        let newest = &self.snapshot.services[service].newest;
+        u64::from(newest.pods) * newest.cpu_m
     }
     fn users_now(&self, service: usize) -> f64 {
         self.snapshot.services[service].users
@@ -149,6 +155,9 @@ impl Seen for FromPaper<'_> {
         f64::from(self.state.step) * self.interval_s
     }
     fn cpu_m(&self, service: usize) -> u64 {
+        self.state.cpu_m[service]
+    }
+    fn asked_cpu_m(&self, service: usize) -> u64 {
         self.state.cpu_m[service]
     }
     fn users_now(&self, service: usize) -> f64 {

@@ -165,6 +165,33 @@ fn layouts_have_names_sizes_and_hashes_of_their_own() {
 }
 
 #[test]
+fn on_a_cluster_the_nine_are_of_what_was_asked_for_last() {
+    let scenario = Scenario::load("paper-knative", &[]).unwrap();
+    let observer = observer(&scenario, &config("nine_raw", HintKind::None, false));
+    let asked = |service: usize, option: u32, pods: u32| ServiceSnapshot {
+        // Old pods that are not gone yet, and a latency of theirs.
+        cpu_m: 39_000,
+        p95_ms: Some(5000.0),
+        ready_pods: 9,
+        newest: scenario.profiles[service].decision(option, pods).as_revision(),
+        ..ServiceSnapshot::default()
+    };
+    let services = vec![asked(0, 21, 2), asked(1, 6, 3), asked(2, 0, 3)];
+    let snapshot = Snapshot { services, step: 4, ..Snapshot::default() };
+    let mut out = vec![0.0; 9];
+    let users = Expected::Users(&[30.9, 8.2, 17.999]);
+    let (memory, mut scratch) = (ObservationMemory::default(), ObserverScratch::default());
+    observer.write(&snapshot, users, &memory, &mut scratch, &mut out).unwrap();
+    let percent = |service: usize, option: usize| {
+        let slo_ms = scenario.spec.service[service].slo_p95_ms;
+        (scenario.profiles[service].options[option].p95_ms / slo_ms * 100.0).trunc() as f32
+    };
+    // 8000, 12000 and 1500 of 40000 millicores; users are cut to whole ones.
+    let expected = [20.0, percent(0, 21), 30.0, 30.0, percent(1, 6), 8.0, 3.0, percent(2, 0), 17.0];
+    assert_eq!(out, expected);
+}
+
+#[test]
 fn what_a_cluster_hides_or_garbles_is_shown_as_nothing() {
     let scenario = Scenario::load("knative-random", &[]).unwrap();
     let observer = observer(&scenario, &config("knative", HintKind::None, false));

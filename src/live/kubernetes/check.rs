@@ -6,12 +6,13 @@ use k8s_openapi::api::authorization::v1::{
 use kube::Api;
 use kube::api::PostParams;
 
-use super::Cluster;
+use super::quota::NAME_IT;
+use super::{Cluster, NAME_A_KUBECONFIG};
 use crate::live::fault::Fault;
 use crate::live::resource::{GROUP, PLURAL, VERSION};
 
 /// The verbs that live uses: group, resource, verb, and whether it does without.
-const VERBS: [(&str, &str, &str, bool); 11] = [
+const VERBS: [(&str, &str, &str, bool); 12] = [
     (GROUP, PLURAL, "get", false),
     (GROUP, PLURAL, "create", false),
     (GROUP, PLURAL, "patch", false),
@@ -22,8 +23,10 @@ const VERBS: [(&str, &str, &str, bool); 11] = [
     ("", "configmaps", "create", false),
     ("", "configmaps", "update", false),
     ("", "events", "create", true),
-    ("", "resourcequotas", "get", true),
+    ("", QUOTAS, "get", true),
+    ("", QUOTAS, "list", true),
 ];
+const QUOTAS: &str = "resourcequotas";
 
 /// Something that is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,13 @@ pub struct Need {
 /// # Errors
 /// The fault when the server cannot be asked.
 pub async fn missing(cluster: &Cluster, state_is_published: bool) -> Result<Vec<Need>, Fault> {
+    if let Some(why) = &cluster.nowhere {
+        return Ok(vec![Need {
+            what: format!("no cluster: {why}"),
+            remedy: NAME_A_KUBECONFIG.to_owned(),
+            optional: false,
+        }]);
+    }
     let mut needs = Vec::new();
     let client = cluster.client();
     let version = format!("{GROUP}/{VERSION}");
@@ -60,9 +70,16 @@ pub async fn missing(cluster: &Cluster, state_is_published: bool) -> Result<Vec<
         });
     }
     let namespace = &cluster.config.namespace;
+    // A quota that is named is read, others are listed.
+    let quota_verb = if cluster.config.resource_quota.is_empty() { "list" } else { "get" };
     let reviews: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
     for (group, resource, verb, optional) in VERBS {
-        if resource == "configmaps" && !state_is_published {
+        let unused = match resource {
+            "configmaps" => !state_is_published,
+            QUOTAS => verb != quota_verb,
+            _ => false,
+        };
+        if unused {
             continue;
         }
         let review = SelfSubjectAccessReview {
@@ -81,11 +98,12 @@ pub async fn missing(cluster: &Cluster, state_is_published: bool) -> Result<Vec<
         let params = PostParams::default();
         let answer = cluster.ask("review our rights", reviews.create(&params, &review)).await?;
         if !answer.status.is_some_and(|status| status.allowed) {
-            needs.push(Need {
-                what: format!("no right to {verb} {resource} in namespace {namespace}"),
-                remedy: format!("kubectl -n {namespace} apply -f deploy/rbac.yaml"),
-                optional,
-            });
+            let mut remedy = format!("kubectl -n {namespace} apply -f deploy/rbac.yaml");
+            if (resource, verb) == (QUOTAS, "list") {
+                remedy = format!("{remedy}; or name the quota: {NAME_IT}");
+            }
+            let what = format!("no right to {verb} {resource} in namespace {namespace}");
+            needs.push(Need { what, remedy, optional });
         }
     }
     Ok(needs)

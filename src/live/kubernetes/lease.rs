@@ -233,3 +233,23 @@ impl Leaseholder {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_sent_only_when_its_answer_comes_before_the_deadline() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let view = LeaseView { held_until: Some(now + 2 * second), ..LeaseView::default() };
+        assert!(view.may_write(now, 2 * second));
+        assert!(view.may_write(now + second, second));
+        let later = now + second + Duration::from_nanos(1);
+        assert!(!view.may_write(later, second), "it could end after the deadline");
+        assert!(view.is_leader(later), "still the holder");
+        assert!(!view.is_leader(now + 2 * second + Duration::from_nanos(1)));
+        assert!(!LeaseView::default().may_write(now, Duration::ZERO), "nobody's lease");
+        assert!(LeaseView::without_lease().may_write(now, second));
+    }
+}

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::http::Uri;
 pub use check::{Need, missing};
 pub use config::{KubernetesConfig, LeaseConfig, ReplicateState, StateConfig};
 pub use election::{Action, Elector};
@@ -31,6 +32,9 @@ use serde_json::json;
 use super::fault::{Fault, FaultKind, FaultSource};
 use super::resource::{GROUP, KIND, PLURAL, Spec, VERSION};
 use crate::error::{Error, Result};
+
+/// What mends a missing kubeconfig.
+const NAME_A_KUBECONFIG: &str = "name a kubeconfig with --kubeconfig or KUBECONFIG";
 
 /// Annotation of the custom resource that names the installation which writes it.
 pub const WRITER: &str = "quotascale/writer";
@@ -70,6 +74,8 @@ impl ActionObject {
 pub struct Cluster {
     /// Replaced when the server no longer accepts it: a token may have been renewed.
     client: Mutex<Client>,
+    /// Why there is no cluster at all: then nothing is there, and nothing can be asked.
+    nowhere: Option<String>,
     kubeconfig: Option<PathBuf>,
     config: KubernetesConfig,
     /// `namespace/lease`: who we are to other installations.
@@ -87,19 +93,50 @@ impl Cluster {
         config: &KubernetesConfig,
         lease: &LeaseConfig,
     ) -> Result<Self> {
+        let cluster = Self::for_a_try(kubeconfig, config, lease).await?;
+        match cluster.nowhere {
+            None => Ok(cluster),
+            Some(text) => Err(Error::input("Kubernetes", text, NAME_A_KUBECONFIG)),
+        }
+    }
+
+    /// As [`Self::new`], but where no kubeconfig is named and none is found it is a cluster in which
+    /// nothing is there: so a decision can be tried before there is a cluster.
+    ///
+    /// # Errors
+    /// [`Error::Input`] when the kubeconfig that is named cannot be read.
+    pub async fn for_a_try(
+        kubeconfig: Option<&Path>,
+        config: &KubernetesConfig,
+        lease: &LeaseConfig,
+    ) -> Result<Self> {
         // Fails only when it was called before.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = connect(kubeconfig, config).await.map_err(|text| {
-            let place =
-                kubeconfig.map_or("Kubernetes".to_owned(), |path| path.display().to_string());
-            Error::input(place, text, "name a kubeconfig with --kubeconfig or KUBECONFIG")
-        })?;
+        let (client, nowhere) = match (connect(kubeconfig, config).await, kubeconfig) {
+            (Ok(client), _) => (client, None),
+            (Err(text), Some(path)) => {
+                return Err(Error::input(path.display(), text, NAME_A_KUBECONFIG));
+            }
+            (Err(text), None) => {
+                // Never asked, but requests are made of one.
+                let unused = Config::new(Uri::from_static("http://localhost"));
+                let client = Client::try_from(unused)
+                    .map_err(|error| Error::Failed(format!("no client: {error}")))?;
+                (client, Some(text))
+            }
+        };
         Ok(Self {
             client: Mutex::new(client),
+            nowhere,
             kubeconfig: kubeconfig.map(Path::to_owned),
             config: config.clone(),
             installation: format!("{}/{}", config.namespace, lease.name),
         })
+    }
+
+    /// Whether there is no cluster at all.
+    pub fn is_nowhere(&self) -> bool {
+        self.nowhere.is_some()
     }
 
     fn client(&self) -> Client {
@@ -146,6 +183,9 @@ impl Cluster {
     /// # Errors
     /// The fault; [`FaultKind::CrdMissing`] when the server does not know the kind.
     pub async fn read(&self) -> Result<Option<ActionObject>, Fault> {
+        if self.is_nowhere() {
+            return Ok(None);
+        }
         let actions = self.actions();
         let read = async {
             match actions.get(&self.config.name).await {

@@ -37,6 +37,9 @@ impl Published {
     /// # Errors
     /// The fault.
     pub async fn read(&self, cluster: &Cluster) -> Result<Option<String>, Fault> {
+        if cluster.is_nowhere() {
+            return Ok(None);
+        }
         let maps: Api<ConfigMap> = Api::namespaced(cluster.client(), &cluster.config.namespace);
         let map = cluster.ask("read the published state", maps.get_opt(&self.name)).await?;
         self.remember(map.as_ref());

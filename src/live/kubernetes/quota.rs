@@ -5,10 +5,12 @@ use kube::Api;
 use kube::api::ListParams;
 
 use super::Cluster;
-use crate::live::fault::Fault;
+use crate::live::fault::{Fault, FaultKind};
 use crate::live::resource::{mebibytes, milli_cpu};
 use crate::snapshot::QuotaSnapshot;
 
+/// What makes the right to list quotas needless.
+pub(super) const NAME_IT: &str = "[kubernetes] resource_quota = \"NAME\" needs `get` alone";
 /// The keys that limit CPU: the operator sets limits, which Kubernetes takes as the requests.
 const CPU: [&str; 3] = ["cpu", "requests.cpu", "limits.cpu"];
 /// The keys that limit memory.
@@ -19,13 +21,23 @@ impl Cluster {
     /// there is none.
     ///
     /// # Errors
-    /// The fault; [`crate::live::fault::FaultKind::Forbidden`] where we may not read them.
+    /// The fault; [`FaultKind::Forbidden`] where we may not read them.
     pub async fn quota(&self) -> Result<Option<QuotaSnapshot>, Fault> {
+        if self.is_nowhere() {
+            return Ok(None);
+        }
         let quotas: Api<ResourceQuota> = Api::namespaced(self.client(), &self.config.namespace);
         let name = &self.config.resource_quota;
         let found = if name.is_empty() {
             let list = async { quotas.list(&ListParams::default()).await.map(|list| list.items) };
-            self.ask("list the resource quotas", list).await?
+            let listed = self.ask("list the resource quotas", list).await;
+            listed.map_err(|fault| match fault.kind {
+                FaultKind::Forbidden => {
+                    let text = format!("{}; or name the quota: {NAME_IT}", fault.text);
+                    Fault { text, ..fault }
+                }
+                _ => fault,
+            })?
         } else {
             self.ask("read the resource quota", quotas.get_opt(name)).await?.into_iter().collect()
         };
