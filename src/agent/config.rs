@@ -131,6 +131,9 @@ pub struct PpoConfig {
     pub normalise_rewards: bool,
     /// Imitation of the best training episode.
     pub imitation: Imitation,
+    /// Share of the training after which the agent is the mean of the parameters after each rollout
+    /// since then; absent: it is what was learned last.
+    pub average_from: Option<f64>,
     /// How often the agent is judged, on held-out traffic, during the training.
     pub evaluations: u64,
     /// Episodes that it is judged on; one where all episodes are the same.
@@ -164,6 +167,7 @@ impl Default for PpoConfig {
             normalise_observations: false,
             normalise_rewards: false,
             imitation: Imitation::default(),
+            average_from: None,
             evaluations: 50,
             evaluation_episodes: 64,
             parts: 2,
@@ -221,7 +225,11 @@ impl PpoConfig {
             return wrong("parts", problem, "use at most as many parts as environments");
         }
         let share = 0.0..=1.0;
-        for (key, value) in [("gamma", self.gamma), ("gae_lambda", self.gae_lambda)] {
+        for (key, value) in [
+            ("gamma", self.gamma),
+            ("gae_lambda", self.gae_lambda),
+            ("average_from", self.average_from.unwrap_or(0.0)),
+        ] {
             if !share.contains(&value) {
                 return wrong(key, value.to_string(), "give a number from 0 to 1");
             }
@@ -294,6 +302,7 @@ mod tests {
         let text = message(&|config| config.minibatches = 5);
         assert!(text.contains("5 minibatches do not divide environments = 64"), "{text}");
         assert!(message(&|config| config.gamma = f64::NAN).contains("gamma"));
+        assert!(message(&|config| config.average_from = Some(2.0)).contains("average_from"));
         assert!(message(&|config| config.learning_rate.to = -1.0).contains("learning_rate"));
         // One end alone, so that the other does not hide it.
         for end in [f64::NAN, f64::INFINITY] {

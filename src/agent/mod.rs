@@ -9,6 +9,7 @@
 //! them inputs of the networks, then the hints), T steps of a rollout, B sequences of a minibatch.
 
 pub mod act;
+mod average;
 pub mod checkpoint;
 pub mod config;
 mod distribution;

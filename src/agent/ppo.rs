@@ -5,12 +5,14 @@
 //! (with a memory) or of transitions (without). The recurrent state before the rollout is stored, the states inside it
 //! are computed anew in each update, and they are zero where an episode begins.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
+use super::average::Average;
 use super::checkpoint::Agent;
 use super::config::PpoConfig;
 use super::imitation::Episode;
@@ -28,7 +30,7 @@ use crate::rng::{Rng, Streams};
 pub struct Ppo {
     /// Settings.
     pub config: PpoConfig,
-    /// What is trained.
+    /// What learns.
     pub agent: Agent,
     /// Environment steps so far.
     pub steps: u64,
@@ -38,6 +40,8 @@ pub struct Ppo {
     pub(super) returns: Option<ReturnNormaliser>,
     pub(super) parts: Vec<Part>,
     pub(super) shuffle: Rng,
+    /// The mean of the parameters so far, where they are averaged.
+    pub(super) average: Option<Average>,
     /// The best training episode, where episodes are imitated.
     pub(super) best: Option<Episode>,
     places: Vec<(usize, usize)>,
@@ -130,6 +134,7 @@ impl Ppo {
             returns: config.normalise_rewards.then(|| ReturnNormaliser::new(count)),
             parts,
             shuffle: streams.open("shuffle"),
+            average: None,
             best: None,
             places,
             tasks: Task::all(&agent.network, config.parts),
@@ -182,7 +187,26 @@ impl Ppo {
         iteration.learn_time = started.elapsed();
         self.count_rewards();
         self.steps += self.config.rollout_steps();
+        if self.config.average_from.is_some_and(|from| progress >= from) {
+            let values = &self.agent.parameters.values;
+            match &mut self.average {
+                Some(average) => average.add(values),
+                None => self.average = Some(Average::new(values)),
+            }
+        }
         Ok(iteration)
+    }
+
+    /// What has come of the training so far: the agent that learns, or the mean of what it was.
+    pub fn trained(&self) -> Cow<'_, Agent> {
+        match &self.average {
+            Some(average) => {
+                let mut agent = self.agent.clone();
+                agent.parameters.values.copy_from_slice(&average.values);
+                Cow::Owned(agent)
+            }
+            None => Cow::Borrowed(&self.agent),
+        }
     }
 
     fn collect(&mut self, iteration: &mut Iteration) -> Result<()> {

@@ -55,7 +55,8 @@ fn with_threads<R: Send>(threads: usize, work: impl FnOnce() -> R + Send) -> R {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(work)
 }
 
-/// Every part of PPO at once: memory, stretches, both normalisers, imitation, value clipping.
+/// Every part of PPO at once: memory, stretches, both normalisers, imitation, value clipping,
+/// averaging.
 fn everything() -> PpoConfig {
     PpoConfig {
         environments: 12,
@@ -66,6 +67,7 @@ fn everything() -> PpoConfig {
         normalise_observations: true,
         normalise_rewards: true,
         imitation: Imitation { weight: 0.1, from: 0.0 },
+        average_from: Some(0.0),
         ..config()
     }
 }
@@ -104,6 +106,8 @@ fn a_training_that_was_saved_goes_on_bit_for_bit() {
             assert_eq!(without_times(whole.iterate()), without_times(resumed.iterate()));
         }
         assert_eq!(whole.agent, resumed.agent);
+        assert_eq!(whole.trained(), resumed.trained());
+        assert_ne!(*whole.trained(), whole.agent, "the mean is not the last");
         let other = PpoConfig { environments: 6, ..everything() };
         let mut other = learner(Task::Cue, network, other, 3);
         assert_eq!(other.restore(&checkpoint, &place).unwrap_err().exit_code(), 2);

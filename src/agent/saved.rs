@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::average::Average;
 use super::imitation::Episode;
 use super::normalise::ReturnNormaliser;
 use super::ppo::Ppo;
@@ -19,6 +20,9 @@ struct Saved {
     shuffle: Rng,
     returns: Option<ReturnNormaliser>,
     best: Option<Episode>,
+    /// Sets of parameters in the mean, where they are averaged.
+    #[serde(default)]
+    averaged: u64,
     parts: Vec<SavedPart>,
     /// The trainer's own.
     trainer: Value,
@@ -34,6 +38,9 @@ struct SavedPart {
     episodes: Vec<Episode>,
 }
 
+/// Prefix of the parameters that learn, where the agent is the mean of them.
+const LEARNING: &str = "learning.";
+
 /// Names of the tensors of recurrent states.
 fn state_name(network: &str, part: usize) -> String {
     format!("state.{network}.{part}")
@@ -46,11 +53,15 @@ impl Ppo {
     /// When something cannot be written as JSON.
     pub fn to_checkpoint(&self, trainer: Value) -> Result<Checkpoint> {
         let json = |error| Error::Failed(format!("cannot write the state of a training: {error}"));
-        let mut checkpoint = self.agent.to_checkpoint()?;
+        let mut checkpoint = self.trained().to_checkpoint()?;
         checkpoint.metadata.steps = self.steps;
         let parameters = &self.agent.parameters;
         let mut tensors = parameters.named("m.", &self.moments[0]);
         tensors.extend(parameters.named("v.", &self.moments[1]));
+        if self.average.is_some() {
+            // The model is the mean: what it is the mean of goes on.
+            tensors.extend(parameters.named(LEARNING, &parameters.values));
+        }
         for (index, part) in self.parts.iter().enumerate() {
             for (network, state) in [("actor", &part.actor_state), ("value", &part.value_state)] {
                 let tensor = TensorValues { shape: vec![state.len()], values: state.clone() };
@@ -63,6 +74,7 @@ impl Ppo {
             shuffle: self.shuffle.clone(),
             returns: self.returns.clone(),
             best: self.best.clone(),
+            averaged: self.average.as_ref().map_or(0, |average| average.count),
             parts: self
                 .parts
                 .iter()
@@ -111,6 +123,10 @@ impl Ppo {
         self.agent.parameters.set(&checkpoint.model, &place.join("model.safetensors"))?;
         let restored = super::Agent::from_checkpoint(checkpoint, place)?;
         self.agent.normaliser = restored.normaliser;
+        self.average = (saved.averaged > 0).then(|| Average {
+            values: self.agent.parameters.values.clone(),
+            count: saved.averaged,
+        });
         self.restore_tensors(optimizer, &place.join("optimizer.safetensors"))?;
         self.steps = checkpoint.metadata.steps;
         self.updates = saved.updates;
@@ -131,7 +147,9 @@ impl Ppo {
     fn restore_tensors(&mut self, file: &TensorFile, place: &Path) -> Result<()> {
         let parameters = &self.agent.parameters;
         let mut expected: Vec<(String, Vec<usize>)> = Vec::new();
-        for kind in ["m.", "v."] {
+        let kinds = ["m.", "v.", LEARNING];
+        let kinds = if self.average.is_some() { &kinds[..] } else { &kinds[..2] };
+        for kind in kinds {
             let each = parameters.iter();
             expected.extend(each.map(|(name, shape, _)| (format!("{kind}{name}"), shape.to_vec())));
         }
@@ -141,12 +159,15 @@ impl Ppo {
         }
         let each = expected.iter().map(|(name, shape)| (name.as_str(), shape.as_slice()));
         file.check(each, place)?;
-        for (kind, moments) in ["m.", "v."].into_iter().zip(&mut self.moments) {
+        let [first, second] = &mut self.moments;
+        let mut learning = parameters.values.clone();
+        for (kind, numbers) in kinds.iter().zip([first, second, &mut learning]) {
             for (name, _, span) in parameters.iter() {
                 let values = &file.tensors[&format!("{kind}{name}")].values;
-                moments[span].copy_from_slice(values);
+                numbers[span].copy_from_slice(values);
             }
         }
+        self.agent.parameters.values = learning;
         for (index, part) in self.parts.iter_mut().enumerate() {
             for (network, state) in
                 [("actor", &mut part.actor_state), ("value", &mut part.value_state)]

@@ -42,7 +42,7 @@ pub struct Evaluation {
 
 impl Judge<'_> {
     fn judge(&self, ppo: &Ppo) -> Result<Evaluation> {
-        let sums = evaluate(&ppo.agent, self.make, self.environments)?;
+        let sums = evaluate(&ppo.trained(), self.make, self.environments)?;
         let share = sums.iter().zip(&self.optima).map(|(sum, optimum)| sum / optimum).sum::<f64>();
         Ok(Evaluation {
             steps: ppo.steps,
@@ -215,7 +215,7 @@ impl<'a> Trainer<'a> {
         self.kept.last = Some(evaluation);
         if self.kept.best.is_none_or(|best| evaluation.reward > best.reward) {
             self.kept.best = Some(evaluation);
-            let mut checkpoint = self.ppo.agent.to_checkpoint()?;
+            let mut checkpoint = self.ppo.trained().to_checkpoint()?;
             checkpoint.metadata.steps = evaluation.steps;
             checkpoint.metadata.evaluation = Some(json!(evaluation));
             checkpoint.save(&self.folder.join(BEST))?;

@@ -139,7 +139,7 @@ impl RangeQuery {
         }
         // Times are rarely exact in binary; a thousandth of a step is no step.
         let points = ((to_s - from_s) / step_s + 1e-3).floor() as usize + 1;
-        check_length("--from", points, step_s as u32)?;
+        check_length(&|| "--from".to_owned(), points, step_s as u32)?;
         Ok(Steps { from_s, step_s, points })
     }
 }

@@ -10,7 +10,8 @@
 use super::adam::{AdamConfig, scalars};
 use super::gates::Forward;
 use super::kernel::{
-    Level, Matrix, activate, activation_gradient, adam, lstm_forward, multiply, sum_of_squares,
+    Level, Matrix, activate, activation_gradient, adam, lstm_forward, multiply, relu_sums,
+    sum_of_squares,
 };
 use super::lstm::{SequenceOptions, plan};
 use super::pointwise::Activation;
@@ -221,6 +222,13 @@ pub fn dense_tangent<T: Real>(
     activate(Level::best(), dy, bias, Activation::Linear);
     // The derivative through the activation is the gradient's; its sum over the rows is not wanted.
     activation_gradient(Level::best(), dy, y, unused, activation);
+}
+
+/// Outputs of a hidden layer of ReLU units with one output, for J inputs that share all but `inputs`
+/// [H, J]: `sums` [J] = `weights` [H] times the positive part of `shifts` [H] + `inputs`, the units being
+/// added one after another.
+pub fn relu_unit_sums(sums: &mut [f32], inputs: &[f32], shifts: &[f32], weights: &[f32]) {
+    relu_sums(Level::best(), sums, inputs, shifts, weights);
 }
 
 /// Sum of squares, in f64 and in a fixed order.

@@ -110,6 +110,11 @@ compiled_for_levels! {
     ) = pointwise::adam
 }
 compiled_for_levels! {
+    /// Weighted sums of positive parts.
+    relu_sums(sums: &mut [f32], inputs: &[f32], shifts: &[f32], weights: &[f32])
+        = pointwise::relu_sums
+}
+compiled_for_levels! {
     /// Sum of squares.
     sum_of_squares(values: &[f32], total: &mut f64) = pointwise::sum_of_squares
 }
@@ -252,8 +257,10 @@ mod tests {
                     step: 1e-3,
                 };
                 adam(level, &mut weights, &dh, &mut first, &mut second, scalars);
+                let mut sums = vec![0.0; batch];
+                relu_sums(level, &mut sums, &dc, &bias[..units], &dh[..units]);
                 let results =
-                    vec![activations, gates, c, h, dc, dbias, dense, weights, first, second];
+                    vec![activations, gates, c, h, dc, dbias, dense, weights, first, second, sums];
                 match &seen {
                     None => seen = Some(results),
                     Some(seen) => assert_eq!(seen, &results, "{level:?}, {batch} x {units}"),

@@ -117,6 +117,20 @@ pub(super) fn adam(
     }
 }
 
+/// sums[j] = sum over units u of weights[u] * max(0, shifts[u] + inputs[u][j]), the units one after
+/// another.
+#[inline(always)]
+pub(super) fn relu_sums(sums: &mut [f32], inputs: &[f32], shifts: &[f32], weights: &[f32]) {
+    sums.fill(0.0);
+    let units = inputs.chunks_exact(sums.len()).zip(shifts).zip(weights);
+    for ((inputs, &shift), &weight) in units {
+        for (sum, &input) in sums.iter_mut().zip(inputs) {
+            let output = shift + input;
+            *sum += weight * if output > 0.0 { output } else { 0.0 };
+        }
+    }
+}
+
 /// Sum of squares in f64, in sixteen interleaved sums of a fixed order.
 #[inline(always)]
 pub(super) fn sum_of_squares(values: &[f32], total: &mut f64) {

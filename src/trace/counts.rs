@@ -123,7 +123,7 @@ pub fn import(file: &str, text: &str, rule: &CountsRule) -> Result<Imported> {
         (None, Some(row_s)) => whole_seconds(file, row_s * rule.sum as f64)?,
         (None, None) => DEFAULT_STAGE_S,
     };
-    check_length(file, sums, stage_s)?;
+    check_length(&|| file.to_owned(), sums, stage_s)?;
     let services = services
         .into_iter()
         .zip(&rows.counts)
@@ -327,7 +327,7 @@ fn fill_gaps(
     }
     let filled_rows =
         missing.iter().fold(rows.offsets.len(), |sum, &more| sum.saturating_add(more));
-    check_length(table.file(), filled_rows, 1)?;
+    check_length(&|| table.file().to_owned(), filled_rows, 1)?;
     for counts in &mut rows.counts {
         let mut filled = Vec::new();
         for (&count, &missing) in counts.iter().zip(missing.iter().chain([&0])) {

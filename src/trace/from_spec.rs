@@ -77,7 +77,7 @@ impl SpecContext<'_> {
     /// The length of a row, checked for `rows` rows.
     fn stage_s(&self, spec: &TraceSpec, rows: usize) -> Result<u32> {
         let stage_s = spec.stage_s.unwrap_or(self.interval_s);
-        check_length(&(self.place)(), rows, stage_s)?;
+        check_length(self.place, rows, stage_s)?;
         Ok(stage_s)
     }
 

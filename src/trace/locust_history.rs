@@ -37,7 +37,7 @@ pub fn import(file: &str, text: &str, service: &str, stage_s: Option<u32>) -> Re
     let stages = match stage_s {
         None => by_ramps(&counts),
         Some(stage_s) => {
-            check_length(file, counts.len() / stage_s.max(1) as usize + 1, stage_s)?;
+            check_length(&|| file.to_owned(), counts.len() / stage_s.max(1) as usize + 1, stage_s)?;
             by_rows(&counts, stage_s)
         }
     };

@@ -141,25 +141,26 @@ pub(crate) fn round_half_up(number: f64) -> f64 {
     (number + 0.5).floor()
 }
 
-/// Checks that `rows` rows of `stage_s` seconds can be counted in seconds.
-pub(crate) fn check_length(place: &str, rows: usize, stage_s: u32) -> Result<()> {
+/// Checks that `rows` rows of `stage_s` seconds can be counted in seconds. The place is asked for only
+/// where something is wrong: it may have to be searched for.
+pub(crate) fn check_length(place: &dyn Fn() -> String, rows: usize, stage_s: u32) -> Result<()> {
     if stage_s == 0 {
         return Err(Error::input(
-            place,
+            place(),
             "stage_s = 0: a row has to last",
             "give whole seconds, at least 1",
         ));
     }
     if rows > MAX_ROWS {
         return Err(Error::input(
-            place,
+            place(),
             format!("{rows} rows are more than {MAX_ROWS}"),
             "give fewer rows",
         ));
     }
     if u32::try_from(rows).ok().and_then(|rows| rows.checked_mul(stage_s)).is_none() {
         return Err(Error::input(
-            place,
+            place(),
             format!("{rows} rows of {stage_s} s are longer than {} s", u32::MAX),
             "give fewer or shorter rows",
         ));

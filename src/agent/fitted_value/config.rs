@@ -28,12 +28,12 @@ impl Default for FittedValueConfig {
     fn default() -> Self {
         Self {
             horizon: 5,
-            states: 150_000,
-            last_states: 300_000,
-            exploration: 0.15,
-            epochs: 4,
-            minibatch: 256,
-            learning_rate: 0.003,
+            states: 800_000,
+            last_states: 1_600_000,
+            exploration: 0.3,
+            epochs: 6,
+            minibatch: 1024,
+            learning_rate: 0.01,
         }
     }
 }

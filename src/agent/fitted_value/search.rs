@@ -1,15 +1,16 @@
 //! The best joint action, counting what it leaves behind.
 
 use super::rows::StateRows;
-use super::value::ValueFunction;
+use super::value::{JointValues, ValueFunction};
 use crate::env::paper::{JointActions, PaperRules, PaperState, SERVICES};
 
 /// The search over all joint actions; buffers are kept from state to state.
 #[derive(Clone, Debug, Default)]
 pub struct Search {
     actions: JointActions,
-    /// For each service and option the row after the step, without and with the shrink decision.
-    rows: [Vec<[usize; 2]>; SERVICES],
+    /// For each service and option the row after the step, without the shrink decision.
+    rows: [Vec<usize>; SERVICES],
+    values: JointValues,
 }
 
 impl Search {
@@ -27,37 +28,36 @@ impl Search {
         value: Option<(&StateRows, &ValueFunction)>,
     ) -> (usize, f64) {
         self.actions.evaluate(rules, state);
-        let rewards = self.actions.rewards();
+        let actions = &self.actions;
+        let rewards = actions.rewards();
         let Some((state_rows, function)) = value else {
             return first_largest(rewards.iter().copied().enumerate());
         };
+        let row = |service: usize, option: usize, shrinks: bool| {
+            state_rows.row(service, option, actions.pods_after(service, option, shrinks))
+        };
         for (service, rows) in self.rows.iter_mut().enumerate() {
             rows.clear();
-            rows.extend((0..rules.option_counts()[service]).map(|option| {
-                [false, true].map(|shrinks| {
-                    let pods = self.actions.pods_after(service, option, shrinks);
-                    state_rows.row(service, option, pods)
-                })
-            }));
+            rows.extend(
+                (0..rules.option_counts()[service]).map(|option| row(service, option, false)),
+            );
         }
-        let shrinks = self.actions.shrinks();
-        let [first, second, third] = &self.rows;
+        let shrinks = actions.shrinks();
+        let may_shrink = actions.may_shrink();
         let mut best = (0, f64::NEG_INFINITY);
-        let mut joint = 0;
-        for a in first {
-            for b in second {
-                let partial = [0, 1].map(|shrinks| function.partial(a[shrinks], b[shrinks]));
-                for c in third {
-                    let shrinks = usize::from(shrinks[joint]);
-                    let value = function.complete(&partial[shrinks], c[shrinks]);
-                    let sum = rewards[joint] + value;
-                    if sum > best.1 {
-                        best = (joint, sum);
-                    }
-                    joint += 1;
-                }
+        let rows = [0, 1, 2].map(|service| self.rows[service].as_slice());
+        function.values(rows, &mut self.values, |joint, value| {
+            let value = if may_shrink && shrinks[joint] {
+                let action = rules.joint_action(joint).map(usize::from);
+                function.value(std::array::from_fn(|service| row(service, action[service], true)))
+            } else {
+                value
+            };
+            let sum = rewards[joint] + value;
+            if sum > best.1 {
+                best = (joint, sum);
             }
-        }
+        });
         best
     }
 }

@@ -1,6 +1,7 @@
 //! The value of a state that a step leaves behind.
 
 use crate::env::paper::SERVICES;
+use crate::nn::flat::relu_unit_sums;
 
 /// Units of the hidden layer.
 pub const UNITS: usize = 32;
@@ -19,36 +20,69 @@ pub struct ValueFunction {
     pub(super) offset: f32,
 }
 
+/// Values of many states at once, as joint actions leave them; buffers are kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct JointValues {
+    /// Hidden inputs of the last service alone, [UNITS, options].
+    last: Vec<f32>,
+    /// Of the two last services, [UNITS, options of both].
+    pairs: Vec<f32>,
+    sums: Vec<f32>,
+}
+
 impl ValueFunction {
-    /// The hidden layer before its activation, without the last service.
-    #[inline]
-    pub(super) fn partial(&self, first: usize, second: usize) -> [f32; UNITS] {
-        let (first, second) = (&self.embeddings[first], &self.embeddings[second]);
-        std::array::from_fn(|unit| self.bias[unit] + first[unit] + second[unit])
-    }
-
-    /// The value of a [partial](Self::partial) hidden layer with the last service's row.
-    #[inline]
-    pub(super) fn complete(&self, partial: &[f32; UNITS], third: usize) -> f64 {
-        // Eight sums side by side, which become vector instructions.
-        const LANES: usize = 8;
-        let third = &self.embeddings[third];
-        let mut sums = [0.0_f32; LANES];
-        for from in (0..UNITS).step_by(LANES) {
-            for (lane, sum) in sums.iter_mut().enumerate() {
-                let unit = from + lane;
-                let input = partial[unit] + third[unit];
-                let output = if input > 0.0 { input } else { 0.0 };
-                *sum += self.weights[unit] * output;
-            }
-        }
-        let [a, b, c, d, e, f, g, h] = sums;
-        UNIT * f64::from(self.offset + (((a + b) + (c + d)) + ((e + f) + (g + h))))
-    }
-
     /// The value of a state, given the row of each service.
     #[inline]
     pub fn value(&self, rows: [usize; SERVICES]) -> f64 {
-        self.complete(&self.partial(rows[0], rows[1]), rows[2])
+        let [first, second, third] = rows.map(|row| &self.embeddings[row]);
+        let mut sum = 0.0_f32;
+        for unit in 0..UNITS {
+            // In the order of `values`, so that both give the same bits.
+            let input = (self.bias[unit] + first[unit]) + (second[unit] + third[unit]);
+            sum += self.weights[unit] * if input > 0.0 { input } else { 0.0 };
+        }
+        self.in_points(sum)
+    }
+
+    /// The values of the states of every combination of rows, one row of each service, the last service
+    /// varying fastest: `take` is given each one's index and value.
+    pub(super) fn values(
+        &self,
+        rows: [&[usize]; SERVICES],
+        space: &mut JointValues,
+        mut take: impl FnMut(usize, f64),
+    ) {
+        let [first, second, third] = rows;
+        let pairs = second.len() * third.len();
+        space.last.resize(UNITS * third.len(), 0.0);
+        space.pairs.resize(UNITS * pairs, 0.0);
+        space.sums.resize(pairs, 0.0);
+        for (column, &row) in third.iter().enumerate() {
+            for (unit, &number) in self.embeddings[row].iter().enumerate() {
+                space.last[unit * third.len() + column] = number;
+            }
+        }
+        let last = space.last.chunks_exact(third.len());
+        for (unit, (pairs, last)) in space.pairs.chunks_exact_mut(pairs).zip(last).enumerate() {
+            for (pairs, &row) in pairs.chunks_exact_mut(third.len()).zip(second) {
+                let own = self.embeddings[row][unit];
+                for (pair, &last) in pairs.iter_mut().zip(last) {
+                    *pair = own + last;
+                }
+            }
+        }
+        for (index, &row) in first.iter().enumerate() {
+            let own = &self.embeddings[row];
+            let shifts: [f32; UNITS] = std::array::from_fn(|unit| self.bias[unit] + own[unit]);
+            relu_unit_sums(&mut space.sums, &space.pairs, &shifts, &self.weights);
+            for (pair, &sum) in space.sums.iter().enumerate() {
+                take(index * pairs + pair, self.in_points(sum));
+            }
+        }
+    }
+
+    #[inline]
+    fn in_points(&self, sum: f32) -> f64 {
+        UNIT * f64::from(self.offset + sum)
     }
 }

@@ -305,6 +305,16 @@ impl PaperRules {
         if cpu_m > self.quota_m { OVER_QUOTA_REWARD } else { reward }
     }
 
+    /// [`Self::reward`] without single precision, for many decisions; `fits_counts`: old and new pods
+    /// that fit together are rewarded.
+    pub(super) fn usual_rewards(&self, fits_counts: bool) -> UsualRewards {
+        UsualRewards {
+            quota_m: self.quota_m as f64,
+            nine_quotas_m: (9 * self.quota_m) as f64,
+            fitting: if fits_counts { FITTING_FACTOR } else { OVERLAPPING_FACTOR },
+        }
+    }
+
     /// Whether the truncating step's own reward rule holds in it.
     pub(super) fn last_step_differs(&self) -> bool {
         !self.corrections.final_step_like_others
@@ -389,6 +399,25 @@ impl PaperRules {
     #[inline]
     pub(super) fn option(&self, service: usize, option: u16) -> &OptionRules {
         &self.options[self.first[service] + usize::from(option)]
+    }
+}
+
+/// Rewards of many decisions in one state, in f64 throughout: millicores are whole numbers, so nothing
+/// is rounded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UsualRewards {
+    quota_m: f64,
+    nine_quotas_m: f64,
+    fitting: f64,
+}
+
+impl UsualRewards {
+    /// The reward of a decision of `cpu_m` in all, whose old and new pods together take `overlap_m`.
+    #[inline(always)]
+    pub fn of(&self, slo_ratios: f64, cpu_m: f64, overlap_m: f64) -> f64 {
+        let factor = if overlap_m <= self.quota_m { self.fitting } else { OVERLAPPING_FACTOR };
+        let reward = factor * (slo_ratios + self.nine_quotas_m / cpu_m);
+        if cpu_m > self.quota_m { OVER_QUOTA_REWARD } else { reward }
     }
 }
 
