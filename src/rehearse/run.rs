@@ -359,6 +359,15 @@ impl Play<'_> {
                 return false;
             }
             if from == 0 {
+                // A live that is started now must not find the tick before this one, still within its
+                // lateness: it would decide twice for this stop.
+                let late_s = interval_s.saturating_sub(self.setup.scenario.spec.max_lateness_s);
+                while self.clock.now_s() <= tick_s - f64::from(late_s) {
+                    tokio::time::sleep(NAP).await;
+                    if (self.stop)() {
+                        return false;
+                    }
+                }
                 (self.tell)(News::Stands(stop));
             }
             if !self.stand(stop, tick_s).await {

@@ -14,6 +14,11 @@ const SEED: &str = "3";
 const SPEED: &str = "120.0";
 const DECISIONS: &str = "quotascale_live_decision_duration_seconds_count{phase=\"decide\"}";
 
+/// The count of ticks that ended so.
+fn ticks(outcome: &str) -> String {
+    format!("quotascale_live_ticks_total{{outcome=\"{outcome}\"}}")
+}
+
 /// A process that is killed with the test.
 struct Process(Child);
 
@@ -136,11 +141,18 @@ impl Stage {
         serde_json::from_slice(&std::fs::read(file).ok()?).ok()
     }
 
-    /// Kills a process right after it has carried out its sixth decision, and gives what it had saved.
+    /// Kills a process right after it has carried out its sixth decision, and gives what it had saved. The
+    /// count of ticks is the last that a tick changes: before that the state may be in the folder and
+    /// not yet published, and then a follower makes the sixth decision once more.
     fn kill_after_six(&self, live: Live, process: usize) -> Value {
         wait_for("six decisions", || {
             self.saved(process)
                 .is_some_and(|saved| saved["step"].as_u64() >= Some(6) && saved["applied"] == true)
+                && ["applied", "unchanged"]
+                    .map(|outcome| live.metric(&ticks(outcome)))
+                    .iter()
+                    .sum::<f64>()
+                    >= 6.0
         });
         live.signal("-KILL");
         drop(live);
