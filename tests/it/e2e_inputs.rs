@@ -1,7 +1,7 @@
 //! What live mode reads, against the real servers of scripts/e2e.
 
 use std::io::{BufRead, BufReader};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +13,7 @@ use quotascale::live::signal_config::{PrometheusConfig, Signal, SignalsConfig};
 use quotascale::live::signals::{Observation, Signals, SignalsSetup, Target};
 use tokio::time::Instant;
 
+use crate::e2e_live_rig::free_port;
 use crate::fault_proxy::{FaultProxy, Upstream};
 use crate::live_inputs::{DEADLINE, check_spoils, wait};
 use crate::support::{e2e, quotascale};
@@ -279,8 +280,7 @@ fn both_locusts_directly_and_through_exporter_and_prometheus() {
 fn a_real_locust_before_and_after_a_test() {
     let Some(web) = e2e("WEB") else { return };
     for program in ["LOCUST_OLD_PROGRAM", "LOCUST_NEW_PROGRAM"] {
-        // The port may be taken by somebody else in between; then Locust ends and the test says so.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/e2e/locustfile.py");
         let folder = tempfile::tempdir().unwrap();
         let _locust = Command::new(e2e(program).unwrap())

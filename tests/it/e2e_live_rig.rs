@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -381,9 +382,16 @@ pub fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// A port that nobody listens at.
+/// A port that nobody listens at, and none that the kernel gives to a connection before it is used: those
+/// begin at 32768. No test of this process gets it too.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let from = 20_000 + (std::process::id() % 100) as u16 * 100;
+    let free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| from + NEXT.fetch_add(1, Ordering::Relaxed))
+        .take(1_000)
+        .find(free)
+        .expect("one of a thousand ports is free")
 }
 
 async fn config(kubeconfig: &Path) -> Config {

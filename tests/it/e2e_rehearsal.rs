@@ -117,7 +117,8 @@ impl Stage {
 
     fn says(&self, text: &str) {
         let log = || std::fs::read_to_string(&self.log).unwrap();
-        wait_for(&format!("`{text}` of the rehearsal:\n{}", log()), || log().contains(text));
+        let asked = &self.prometheus;
+        wait_for(&format!("`{text}` of a rehearsal behind {asked}"), || log().contains(text));
     }
 
     fn decisions(&self) -> PathBuf {
