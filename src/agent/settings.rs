@@ -113,33 +113,37 @@ impl PpoSettings {
     }
 
     /// Traffic that is drawn anew for every episode: the policy starts from what the options would
-    /// earn, and rewards are taken without what the traffic alone decides.
+    /// earn, and rewards are taken without what the traffic alone decides. What is left of them is
+    /// noise for the most part: large batches, a short horizon, and the mean of the second half.
     fn paper_random(kind: PpoKind, mut environment: EnvironmentConfig, rollout: usize) -> Self {
         environment.observation.hints = HintKind::Greedy;
-        let (features, network) = match kind {
+        let (features, network, steps) = match kind {
             PpoKind::Recurrent => {
                 let network = NetworkConfig { hint_scale: 2.0, ..NetworkConfig::recurrent(64) };
-                (LayoutKind::of(Features::Opt), network)
+                (LayoutKind::of(Features::Opt), network, 2_000_000)
             }
             PpoKind::FeedForward => {
                 let network = NetworkConfig {
-                    hidden: vec![64, 64],
+                    hidden: vec![128, 128],
                     head: Head::Joint,
                     hint_scale: 3.5,
                     ..NetworkConfig::default()
                 };
-                (LayoutKind { features: Features::Feat, timed: true }, network)
+                (LayoutKind { features: Features::Feat, timed: true }, network, 4_000_000)
             }
         };
         environment.observation.layout = features;
         let training = PpoConfig {
-            steps: 1_000_000,
-            environments: 128,
+            steps,
+            environments: 256,
             rollout,
             epochs: 3,
             minibatches: 4,
-            entropy: Schedule { from: 0.1, to: 0.005 },
-            learning_rate: Schedule { from: 1e-3, to: 1e-4 },
+            gamma: 0.9,
+            gae_lambda: 0.5,
+            entropy: Schedule { from: 0.05, to: 0.005 },
+            learning_rate: Schedule { from: 1.5e-3, to: 1.5e-4 },
+            average_from: Some(0.5),
             advantages: Advantages::Fixed,
             reward_scale: 1e-3,
             reward_baseline: true,
