@@ -224,9 +224,9 @@ pub fn dense_tangent<T: Real>(
     activation_gradient(Level::best(), dy, y, unused, activation);
 }
 
-/// Outputs of a hidden layer of ReLU units with one output, for J inputs that share all but `inputs`
-/// [H, J]: `sums` [J] = `weights` [H] times the positive part of `shifts` [H] + `inputs`, the units being
-/// added one after another.
+/// Outputs of a hidden layer of H ReLU units with one output, for J inputs that share all but `inputs`
+/// (H rows of J): `sums` (J) = `weights` (H) times the positive part of `shifts` (H) + `inputs`, the units
+/// being added one after another.
 pub fn relu_unit_sums(sums: &mut [f32], inputs: &[f32], shifts: &[f32], weights: &[f32]) {
     relu_sums(Level::best(), sums, inputs, shifts, weights);
 }
