@@ -4,23 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::train::{Args, check_place, remove_training, write_scenario};
 use super::{Common, interrupt, print_json, print_line, progress};
 use crate::agent::checkpoint::LAST;
 use crate::agent::fitted_value::{
-    Evaluation, FittedValueConfig, KIND, StageRecord, Trainer, Watch,
+    Evaluation, FittedValueSettings, KIND, StageRecord, Trainer, Watch,
 };
 use crate::error::{Error, Result, read_input};
 use crate::scenario::Scenario;
-
-/// A `--config` file.
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct Settings {
-    training: FittedValueConfig,
-}
 
 /// What is printed with `--json`.
 #[derive(Serialize)]
@@ -37,7 +30,7 @@ struct Summary<'a> {
 
 pub(super) fn run(args: &Args, scenario: &Scenario, common: Common) -> anyhow::Result<()> {
     let started = Instant::now();
-    let config = config(args)?;
+    let settings = settings(args)?;
     let out = args
         .out
         .clone()
@@ -45,9 +38,9 @@ pub(super) fn run(args: &Args, scenario: &Scenario, common: Common) -> anyhow::R
     check_place(&out, args)?;
     let place = out.join(LAST);
     let mut trainer = if args.resume {
-        Trainer::resume(scenario, &config, args.seed, &place)?
+        Trainer::resume(scenario, &settings, args.seed, &place)?
     } else {
-        Trainer::new(scenario, config, args.seed)?
+        Trainer::new(scenario, settings, args.seed)?
     };
     if args.force {
         remove_training(&out)?;
@@ -68,7 +61,7 @@ pub(super) fn run(args: &Args, scenario: &Scenario, common: Common) -> anyhow::R
     report(scenario, &trainer, &out, started.elapsed().as_secs_f64(), common)
 }
 
-fn config(args: &Args) -> Result<FittedValueConfig> {
+fn settings(args: &Args) -> Result<FittedValueSettings> {
     for (given, flag) in [
         (args.observation.is_some(), "--observation"),
         (args.hints.is_some(), "--hints"),
@@ -82,20 +75,19 @@ fn config(args: &Args) -> Result<FittedValueConfig> {
             ));
         }
     }
-    let mut config = FittedValueConfig::default();
+    let mut settings = FittedValueSettings::default();
     let mut place = "the settings".to_owned();
     if let Some(file) = &args.config {
         place = file.display().to_string();
-        let settings: Settings = toml::from_str(&read_input(file)?).map_err(|error| {
+        settings = toml::from_str(&read_input(file)?).map_err(|error| {
             Error::input(&place, error, "see docs/agents.md for the keys and their values")
         })?;
-        config = settings.training;
     }
     if let Some(steps) = args.steps {
-        config.set_steps(steps);
+        settings.training.set_steps(steps);
     }
-    config.check(&place)?;
-    Ok(config)
+    settings.training.check(&place)?;
+    Ok(settings)
 }
 
 /// Shows progress and saves what is fitted.

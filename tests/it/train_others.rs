@@ -86,6 +86,40 @@ fn the_fitted_value_refuses_what_it_is_not_for() {
 }
 
 #[test]
+fn the_fitted_value_is_fitted_to_the_traffic_that_its_settings_name() {
+    let work = TempDir::new().unwrap();
+    let config = work.path().join("config.toml");
+    let counts = work.path().join("counts.csv");
+    fs::write(&counts, (0..40).fold("requests\n".to_owned(), |all, row| format!("{all}{row}\n")))
+        .unwrap();
+    let of = |name: &str, environment: &str| {
+        let out = work.path().join(name);
+        fs::write(&config, format!("{environment}\n[training]\nhorizon = 2\n")).unwrap();
+        let more = ["--config", config.to_str().unwrap(), "--steps", "2000"];
+        train("paper-random", "fitted-value", &out, &more).success();
+        (weights(&out), out)
+    };
+    let source =
+        format!("[[environment.traffic]]\nkind = \"counts\"\nfile = '{}'", counts.display());
+    let (own, _) = of("own", "");
+    let (steady, _) = of("steady", "[[environment.traffic]]\nkind = \"constant\"");
+    let (counted, out) = of("counted", &source);
+    assert!(own != steady && steady != counted && counted != own, "the traffic does not matter");
+    // The agent needs the file no more; a training that goes on does.
+    fs::remove_file(&counts).unwrap();
+    quotascale()
+        .current_dir(work.path())
+        .args(["simulate", "paper-random", "--policy"])
+        .arg(format!("mine:{}", out.display()))
+        .assert()
+        .success();
+    fs::write(&config, "[environment]\nhints = \"none\"\n").unwrap();
+    train("paper-random", "fitted-value", &out, &["--force", "--config", config.to_str().unwrap()])
+        .code(2)
+        .stderr(contains("hints"));
+}
+
+#[test]
 fn trpo_is_trained_alike_by_any_threads_and_goes_on_bit_for_bit() {
     let work = TempDir::new().unwrap();
     let [one, two] = ["one", "two"].map(|name| work.path().join(name));

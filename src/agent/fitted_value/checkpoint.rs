@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::config::FittedValueConfig;
+use super::config::{FittedValueConfig, FittedValueEnvironment, FittedValueSettings};
 use super::fit::{PARTS, Parameters};
 use super::trainer::{Evaluation, StageRecord, Trainer};
 use crate::env::paper::SERVICES;
@@ -20,6 +20,8 @@ pub const KIND: &str = "fitted-value";
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
+    #[serde(default)]
+    environment: FittedValueEnvironment,
     training: FittedValueConfig,
     /// Most users of each service that the tables have rows for.
     most_users: [u32; SERVICES],
@@ -72,7 +74,8 @@ impl Trainer<'_> {
             }
         }
         let saved = Saved {
-            training: self.config.clone(),
+            environment: self.settings.environment.clone(),
+            training: self.settings.training.clone(),
             most_users: self.most_users,
             stages: self.stages.clone(),
         };
@@ -117,7 +120,8 @@ pub(super) fn load_trainer<'a>(
         serde_json::from_value(checkpoint.config.clone()).map_err(|error| damaged(&error))?;
     let seed = checkpoint.metadata.seed;
     saved.training.check(&folder.display().to_string())?;
-    let mut trainer = Trainer::with_parts(scenario, saved.training, seed, saved.most_users)?;
+    let settings = FittedValueSettings { environment: saved.environment, training: saved.training };
+    let mut trainer = Trainer::with_parts(scenario, settings, seed, saved.most_users)?;
     let options = trainer.rows().options();
     let shapes = Parameters::shapes(options);
     let names: Vec<(String, &[usize])> = (1..=saved.stages.len())

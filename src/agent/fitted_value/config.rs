@@ -2,7 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::env::traffic::TrafficSource;
 use crate::error::{Error, Result};
+
+/// All that a training of `fitted-value` can be told: a file for `train --config`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FittedValueSettings {
+    /// What it is trained on.
+    pub environment: FittedValueEnvironment,
+    /// How.
+    pub training: FittedValueConfig,
+}
+
+/// What `fitted-value` is trained on. It sees the exact state and chooses among all options, so traffic
+/// is all there is to be said.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FittedValueEnvironment {
+    /// Sources of its traffic; none: the scenario's own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub traffic: Vec<TrafficSource>,
+}
 
 /// How `fitted-value` is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -25,11 +25,12 @@ mod fit;
 mod policy;
 mod rows;
 mod search;
+mod traces;
 mod trainer;
 mod value;
 
 pub use checkpoint::KIND;
-pub use config::FittedValueConfig;
+pub use config::{FittedValueConfig, FittedValueEnvironment, FittedValueSettings};
 pub use policy::FittedValue;
 pub use rows::{RowFacts, StateRows};
 pub use search::Search;

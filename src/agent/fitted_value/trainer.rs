@@ -6,10 +6,11 @@ use rand::{Rng as _, RngExt};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::config::FittedValueConfig;
+use super::config::FittedValueSettings;
 use super::fit::{Parameters, Sample, fit};
 use super::rows::StateRows;
 use super::search::Search;
+use super::traces::TrainingTraces;
 use super::value::{UNIT, ValueFunction};
 use crate::env::paper::{EmptyCluster, MAX_USERS, PaperRules, PaperState, PaperTrace, SERVICES};
 use crate::error::{Error, Result};
@@ -67,7 +68,7 @@ pub struct Evaluation {
 #[derive(Debug)]
 pub struct Trainer<'a> {
     pub(super) scenario: &'a Scenario,
-    pub(super) config: FittedValueConfig,
+    pub(super) settings: FittedValueSettings,
     pub(super) seed: u64,
     pub(super) most_users: [u32; SERVICES],
     pub(super) parameters: Vec<Parameters>,
@@ -84,22 +85,22 @@ impl<'a> Trainer<'a> {
     /// # Errors
     /// [`Error::Input`] when the scenario is not one of environment `paper`, its traffic cannot be
     /// trained on, or a setting is out of range.
-    pub fn new(scenario: &'a Scenario, config: FittedValueConfig, seed: u64) -> Result<Self> {
-        config.check("fitted-value")?;
+    pub fn new(scenario: &'a Scenario, settings: FittedValueSettings, seed: u64) -> Result<Self> {
+        settings.training.check("fitted-value")?;
         let rules = PaperRules::new(scenario)?;
         let mut most_users = rules.reset([0; SERVICES]).users;
-        for row in survey(scenario, seed)? {
+        for row in survey(&TrainingTraces::new(scenario, &settings.environment.traffic)?, seed)? {
             for (most, users) in most_users.iter_mut().zip(row) {
                 *most = (*most).max(users);
             }
         }
-        Self::with_parts(scenario, config, seed, most_users)
+        Self::with_parts(scenario, settings, seed, most_users)
     }
 
     /// A training without any function yet.
     pub(super) fn with_parts(
         scenario: &'a Scenario,
-        config: FittedValueConfig,
+        settings: FittedValueSettings,
         seed: u64,
         most_users: [u32; SERVICES],
     ) -> Result<Self> {
@@ -107,7 +108,7 @@ impl<'a> Trainer<'a> {
         let rows = StateRows::new(&rules, most_users.map(|users| users.min(MAX_USERS)));
         Ok(Self {
             scenario,
-            config,
+            settings,
             seed,
             most_users,
             parameters: Vec::new(),
@@ -125,7 +126,7 @@ impl<'a> Trainer<'a> {
     /// [`Error::Input`] when the folder holds none, or one of another scenario, seed or settings.
     pub fn resume(
         scenario: &'a Scenario,
-        config: &FittedValueConfig,
+        settings: &FittedValueSettings,
         seed: u64,
         folder: &Path,
     ) -> Result<Self> {
@@ -143,8 +144,8 @@ impl<'a> Trainer<'a> {
         if trainer.seed != seed {
             return different(format!("seed {}, not {seed}", trainer.seed));
         }
-        if trainer.config != *config {
-            return different(format!("{:?}, not {config:?}", trainer.config));
+        if trainer.settings != *settings {
+            return different(format!("{:?}, not {settings:?}", trainer.settings));
         }
         Ok(trainer)
     }
@@ -193,12 +194,16 @@ impl<'a> Trainer<'a> {
 
     /// Value functions in all: no more than there are steps to look ahead.
     pub fn horizon(&self) -> usize {
-        self.config.horizon.min(self.rules.steps().saturating_sub(1))
+        self.settings.training.horizon.min(self.rules.steps().saturating_sub(1))
     }
 
     /// States that the function of `remaining` steps is fitted to.
     fn states_of(&self, remaining: usize) -> usize {
-        if remaining == self.horizon() { self.config.last_states } else { self.config.states }
+        if remaining == self.horizon() {
+            self.settings.training.last_states
+        } else {
+            self.settings.training.states
+        }
     }
 
     /// Whether nothing is left to be done.
@@ -213,9 +218,10 @@ impl<'a> Trainer<'a> {
     /// [`Error::Interrupted`] when `watch` says so; [`Error::Input`] when a reward is infinite.
     pub fn run(&mut self, watch: &mut dyn Watch) -> Result<()> {
         let streams = Streams::new(self.seed);
+        let traces = TrainingTraces::new(self.scenario, &self.settings.environment.traffic)?;
         while self.stages.len() < self.horizon() {
             let remaining = self.stages.len() + 1;
-            let samples = self.collect(remaining, watch)?;
+            let samples = self.collect(&traces, remaining, watch)?;
             let mut parameters = match self.parameters.last() {
                 Some(last) => last.clone(),
                 None => Parameters::random(
@@ -223,8 +229,14 @@ impl<'a> Trainer<'a> {
                     &mut streams.open("fitted-value/weights"),
                 ),
             };
-            let residual =
-                fit(&mut parameters, &self.rows, &samples, &self.config, streams, remaining);
+            let residual = fit(
+                &mut parameters,
+                &self.rows,
+                &samples,
+                &self.settings.training,
+                streams,
+                remaining,
+            );
             let mean = samples.iter().map(|sample| f64::from(sample.target)).sum::<f64>()
                 / samples.len() as f64;
             let record = StageRecord {
@@ -243,7 +255,7 @@ impl<'a> Trainer<'a> {
             watch.stage(self)?;
         }
         if self.evaluation.is_none() {
-            self.evaluation = Some(self.judge()?);
+            self.evaluation = Some(self.judge(&traces)?);
             watch.stage(self)?;
         }
         Ok(())
@@ -257,7 +269,12 @@ impl<'a> Trainer<'a> {
 
     /// States with their targets for the function of `remaining` steps, met by the policy that the
     /// function before it makes, with some options drawn at random.
-    fn collect(&self, remaining: usize, watch: &mut dyn Watch) -> Result<Vec<Sample>> {
+    fn collect(
+        &self,
+        traces: &TrainingTraces<'_>,
+        remaining: usize,
+        watch: &mut dyn Watch,
+    ) -> Result<Vec<Sample>> {
         let (horizon, states) = (self.horizon(), self.states_of(remaining));
         let per_episode = self.rules.steps() - 1;
         let episodes = states.div_ceil(per_episode);
@@ -272,7 +289,7 @@ impl<'a> Trainer<'a> {
             let block: Vec<Vec<Sample>> = (from..episodes.min(from + EPISODES_A_BLOCK))
                 .into_par_iter()
                 .map_init(spaces, |(search, empty), episode| {
-                    self.episode(search, empty, remaining, episode)
+                    self.episode(traces, (search, empty), remaining, episode)
                 })
                 .collect::<Result<_>>()?;
             samples.extend(block.into_iter().flatten());
@@ -286,8 +303,8 @@ impl<'a> Trainer<'a> {
     /// The samples of one episode.
     fn episode(
         &self,
-        search: &mut Search,
-        empty: &mut EmptyCluster,
+        traces: &TrainingTraces<'_>,
+        (search, empty): (&mut Search, &mut EmptyCluster),
         remaining: usize,
         episode: usize,
     ) -> Result<Vec<Sample>> {
@@ -295,7 +312,7 @@ impl<'a> Trainer<'a> {
         let steps = rules.steps();
         let name = format!("fitted-value/collect/{remaining}");
         let mut rng = Streams::new(self.seed).open_indexed(&name, episode as u64);
-        let trace = PaperTrace::new(&self.scenario.tuning_traffic(rng.next_u64())?)?;
+        let trace = traces.draw(rng.next_u64())?;
         let next = self.function(remaining - 1);
         let mut state = rules.reset(trace.rows[0]);
         let mut samples = Vec::with_capacity(steps - 1);
@@ -317,7 +334,7 @@ impl<'a> Trainer<'a> {
             }
             let mut action = rules.joint_action(joint);
             for (option, count) in action.iter_mut().zip(rules.option_counts()) {
-                if rng.random::<f64>() < self.config.exploration {
+                if rng.random::<f64>() < self.settings.training.exploration {
                     *option = rng.random_range(0..count) as u16;
                 }
             }
@@ -336,12 +353,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// Mean total rewards of the policy and of the greedy one on traces kept apart.
-    fn judge(&self) -> Result<Evaluation> {
+    fn judge(&self, traces: &TrainingTraces<'_>) -> Result<Evaluation> {
         let totals: Vec<[f64; 2]> = (0..JUDGED_TRACES)
             .into_par_iter()
             .map_init(Search::new, |search, index| {
-                let seed = traffic_seed(self.seed, "judge", index);
-                let trace = PaperTrace::new(&self.scenario.tuning_traffic(seed)?)?;
+                let trace = traces.draw(traffic_seed(self.seed, "judge", index))?;
                 Ok([true, false].map(|learned| self.total(search, &trace, learned)))
             })
             .collect::<Result<_>>()?;
@@ -367,12 +383,11 @@ impl<'a> Trainer<'a> {
 }
 
 /// Rows of training traffic.
-fn survey(scenario: &Scenario, seed: u64) -> Result<Vec<[u32; SERVICES]>> {
+fn survey(traces: &TrainingTraces<'_>, seed: u64) -> Result<Vec<[u32; SERVICES]>> {
     let mut rows = Vec::new();
     for index in 0..SURVEYED_TRACES {
-        let traffic = scenario.tuning_traffic(traffic_seed(seed, "survey", index))?;
         // The first row may never be served.
-        rows.extend_from_slice(&PaperTrace::new(&traffic)?.rows[1..]);
+        rows.extend_from_slice(&traces.draw(traffic_seed(seed, "survey", index))?.rows[1..]);
     }
     Ok(rows)
 }
