@@ -78,7 +78,7 @@ impl Default for Imitation {
 }
 
 /// Most transitions of one rollout: more are a slip that fills the memory.
-const MOST_TRANSITIONS: usize = 100_000_000;
+pub(in crate::agent) const MOST_TRANSITIONS: usize = 100_000_000;
 /// Most episodes of an evaluation.
 const MOST_EPISODES: usize = 1_000_000;
 

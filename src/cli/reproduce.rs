@@ -319,14 +319,36 @@ fn write_report(out: &Path, manifest: &Reproduction) -> Result<(usize, PathBuf)>
     };
     let page = results.page()?;
     let figures: Vec<_> = page.sections.iter().flat_map(|section| &section.figures).collect();
-    figures.par_iter().enumerate().try_for_each(|(index, figure)| {
-        let name = format!("{:02}-{}", index + 1, figure.title);
-        figure.picture.write(&out.join("figures"), &name, &figure.title).map(drop)
-    })?;
+    let folder = out.join("figures");
+    let written: Vec<Vec<PathBuf>> = figures
+        .par_iter()
+        .enumerate()
+        .map(|(index, figure)| {
+            let name = format!("{:02}-{}", index + 1, figure.title);
+            figure.picture.write(&folder, &name, &figure.title)
+        })
+        .collect::<Result<_>>()?;
+    remove_others(&folder, &written.concat())?;
     let html = page.to_html()?;
     let file = out.join("report.html");
     write_atomically(&file, |writer| writer.write_all(html.as_bytes()))?;
     Ok((figures.len(), file))
+}
+
+/// Removes what an earlier version drew into the folder of figures under other numbers or titles, and
+/// nothing that is not named like a figure of ours: number, dash, title.
+fn remove_others(folder: &Path, written: &[PathBuf]) -> Result<()> {
+    let read = |source| Error::io("read", folder, source);
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let path = entry.map_err(read)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let numbered = matches!(name.as_bytes(), [b'0'..=b'9', b'0'..=b'9', b'-', ..]);
+        let drawn = [".svg", ".png", ".pdf"].iter().any(|ending| name.ends_with(ending));
+        if numbered && drawn && !written.contains(&path) {
+            fs::remove_file(&path).map_err(|source| Error::io("remove", &path, source))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether `folder` holds a reproduction or a shard of one.

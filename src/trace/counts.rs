@@ -185,7 +185,7 @@ fn count_columns(
     Err(Error::input(
         format!("{file}:1"),
         format!("{} columns could be counts", names.len()),
-        format!("choose with --column from {}", names.join(", ")),
+        format!("choose with --column (in settings: columns) from {}", names.join(", ")),
     ))
 }
 
@@ -450,7 +450,7 @@ mod tests {
             ("time,n\n0,1\n60,1\n", "all sums of `n` are 1"),
             ("time,n\n0,1\n1,2\n1e300,3\n", "c.csv: the counts have gaps"),
             ("time,n\n", "0 rows of counts do not make one sum"),
-            ("time,n,m\n0,1,2\n", "choose with --column from n, m"),
+            ("time,n,m\n0,1,2\n", "choose with --column (in settings: columns) from n, m"),
         ];
         for (text, expected) in cases {
             let error = import("c.csv", text, &rule()).unwrap_err();

@@ -104,7 +104,7 @@ fn names_and_arguments() {
     refused(
         "a,b\n1,2\n",
         &["import", "t.csv", "--kind", "counts"],
-        &["choose with --column from a, b"],
+        &["choose with --column (in settings: columns) from a, b"],
     );
     refused(
         "n\n1\n",

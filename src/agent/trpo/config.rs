@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Head;
-use crate::agent::config::{PpoConfig, Schedule};
+use crate::agent::config::{MOST_TRANSITIONS, PpoConfig, Schedule};
 use crate::agent::network::{Critic, NetworkConfig};
 use crate::error::{Error, Result};
 
@@ -128,6 +128,11 @@ impl TrpoConfig {
         if self.n_envs.saturating_mul(self.n_steps) < 2 {
             let problem = format!("{} environments x {} steps", self.n_envs, self.n_steps);
             return wrong("n_steps", problem, "use rollouts of at least two steps");
+        }
+        if self.n_envs.saturating_mul(self.n_steps) > MOST_TRANSITIONS {
+            let problem = format!("{} environments x {} steps", self.n_envs, self.n_steps);
+            let remedy = format!("use at most {MOST_TRANSITIONS} transitions between updates");
+            return wrong("n_envs", problem, &remedy);
         }
         if self.parts > self.n_envs {
             let problem = format!("{} parts of {} environments", self.parts, self.n_envs);

@@ -211,3 +211,11 @@ fn threads_do_not_matter() {
     };
     assert_eq!(with_threads(1), with_threads(2));
 }
+
+#[test]
+fn what_would_fill_the_memory_is_named_as_the_settings_call_it() {
+    let config = TrpoConfig { n_envs: 10_000_000, ..config() };
+    let error = config.check(&NetworkConfig::default(), "a.toml").unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    assert!(error.to_string().contains("a.toml: n_envs"), "{error}");
+}
