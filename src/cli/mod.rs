@@ -16,6 +16,7 @@ mod live;
 mod memory;
 mod merge;
 mod oracle;
+mod out_folder;
 mod output;
 mod plot;
 mod predictor;

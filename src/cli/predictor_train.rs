@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::predictor_evaluate::{hash, read};
-use super::{Common, VERSION, interrupt, memory, print_json, print_line, progress};
+use super::{Common, VERSION, interrupt, memory, out_folder, print_json, print_line, progress};
 use crate::error::{Error, Result};
 use crate::predictor::dataset::{Fractions, Recipe};
 use crate::predictor::original::checkpoint::{self as original, Source};
@@ -168,7 +168,9 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let out = args.out.clone().unwrap_or_else(|| {
         PathBuf::from("runs").join(format!("predictor-train-{}", args.model.name()))
     });
-    check_place(&out, args)?;
+    if !args.resume {
+        out_folder::check(&out, "predictor", trained::is_predictor, args.force)?;
+    }
     let series = read(&args.trace, &rule)?;
     let names: Vec<&str> = series.iter().map(|series| series.name.as_str()).collect();
     let source = Source { file: names.join(", "), sha256: hash(&series), keras_version: None };
@@ -282,40 +284,6 @@ fn learner(
             Ok((Box::new(learner), windows))
         }
     }
-}
-
-/// Refuses a folder that is in use, before any work is done.
-fn check_place(out: &Path, args: &Args) -> Result<()> {
-    if args.resume {
-        return Ok(());
-    }
-    let mut entries = match std::fs::read_dir(out) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(Error::input(
-                out.display(),
-                format!("the folder cannot be used: {error}"),
-                "name another with --out",
-            ));
-        }
-    };
-    if entries.next().is_none() {
-        return Ok(());
-    }
-    let is_predictor = trained::is_predictor(out);
-    if is_predictor && args.force {
-        return Ok(());
-    }
-    let (problem, remedy) = if is_predictor {
-        (
-            "the folder holds a predictor",
-            "go on with --resume, start anew with --force, or name another with --out",
-        )
-    } else {
-        ("the folder is not empty and holds no predictor", "name another with --out")
-    };
-    Err(Error::input(out.display(), problem, remedy))
 }
 
 /// Shows progress and saves after every epoch.

@@ -9,7 +9,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    Common, ScenarioArgs, interrupt, memory, print_json, print_line, progress, train_fitted_value,
+    Common, ScenarioArgs, interrupt, memory, out_folder, print_json, print_line, progress,
+    train_fitted_value,
 };
 use crate::agent::checkpoint::{BEST, LAST};
 use crate::agent::log::{LOG, LogRow};
@@ -405,38 +406,12 @@ fn refuse_infinite_rewards(
     Ok(())
 }
 
-/// Refuses a folder that is in use, before any work is done.
+/// Refuses a folder that is in use, unless the training there goes on.
 pub(super) fn check_place(out: &Path, args: &Args) -> Result<()> {
     if args.resume {
         return Ok(());
     }
-    let mut entries = match fs::read_dir(out) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => {
-            return Err(Error::input(
-                out.display(),
-                format!("the folder cannot be used: {error}"),
-                "name another with --out",
-            ));
-        }
-    };
-    if entries.next().is_none() {
-        return Ok(());
-    }
-    let is_training = Checkpoint::exists(&out.join(LAST));
-    if is_training && args.force {
-        return Ok(());
-    }
-    let (problem, remedy) = if is_training {
-        (
-            "the folder holds a training",
-            "go on with --resume, start anew with --force, or name another with --out",
-        )
-    } else {
-        ("the folder is not empty and holds no training", "name another with --out")
-    };
-    Err(Error::input(out.display(), problem, remedy))
+    out_folder::check(out, "training", |out| Checkpoint::exists(&out.join(LAST)), args.force)
 }
 
 pub(super) fn remove_training(out: &Path) -> Result<()> {
