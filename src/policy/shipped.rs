@@ -59,6 +59,12 @@ const SHIPPED: &[Shipped] = &[
         folder: "recurrent-ppo-knative",
         files: files!("recurrent-ppo-knative"),
     },
+    Shipped {
+        kind: "ppo",
+        scenarios: &["paper-random"],
+        folder: "ppo-paper-random",
+        files: files!("ppo-paper-random"),
+    },
 ];
 
 impl Shipped {

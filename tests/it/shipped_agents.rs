@@ -13,13 +13,13 @@ fn checkpoints() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("checkpoints")
 }
 
-/// Mean and digits of the figure in the card's row that begins with `recurrent-ppo` and names `scenario`.
-fn card(folder: &str, scenario: &str) -> (f64, f64) {
+/// Mean and digits of the figure in the card's row of this scenario and policy.
+fn card(folder: &str, scenario: &str, policy: &str) -> (f64, f64) {
     let text = fs::read_to_string(checkpoints().join(folder).join("README.md")).unwrap();
     let cells = text
         .lines()
         .map(|line| line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>())
-        .find(|cells| cells.len() > 2 && cells[0] == scenario && cells[1] == "recurrent-ppo")
+        .find(|cells| cells.len() > 2 && cells[0] == scenario && cells[1] == policy)
         .unwrap_or_else(|| panic!("{folder}: no row of {scenario}"));
     let digits = cells[2].split_once('.').map_or(0, |(_, digits)| digits.len());
     (cells[2].parse().unwrap(), 0.5 * 0.1f64.powi(digits as i32) + 1e-9)
@@ -39,24 +39,27 @@ fn reward(policy: &str, scenario: &str, seeds: &str) -> f64 {
 
 #[test]
 fn the_results_of_the_cards_come_out_again() {
-    for (folder, scenario, seeds) in [
-        ("recurrent-ppo-paper", "paper", "0"),
-        ("recurrent-ppo-knative", "knative-random", "0..20"),
-        ("recurrent-ppo-knative", "paper-knative", "0..20"),
+    for (folder, policy, scenario, seeds) in [
+        ("recurrent-ppo-paper", "recurrent-ppo", "paper", "0"),
+        ("recurrent-ppo-knative", "recurrent-ppo", "knative-random", "0..20"),
+        ("recurrent-ppo-knative", "recurrent-ppo", "paper-knative", "0..20"),
+        ("ppo-paper-random", "ppo", "paper-random", "0..20"),
     ] {
-        let (want, half) = card(folder, scenario);
-        let got = reward("recurrent-ppo", scenario, seeds);
+        let (want, half) = card(folder, scenario, policy);
+        let got = reward(policy, scenario, seeds);
         assert!((got - want).abs() <= half, "{scenario}: {got}, not {want}");
     }
 }
 
 #[test]
 fn the_name_and_the_folder_are_the_same_agent() {
-    for (folder, scenario) in
-        [("recurrent-ppo-paper", "paper"), ("recurrent-ppo-knative", "knative-random")]
-    {
+    for (folder, policy, scenario) in [
+        ("recurrent-ppo-paper", "recurrent-ppo", "paper"),
+        ("recurrent-ppo-knative", "recurrent-ppo", "knative-random"),
+        ("ppo-paper-random", "ppo", "paper-random"),
+    ] {
         let folder = format!("it:{}", checkpoints().join(folder).display());
-        assert_eq!(reward("recurrent-ppo", scenario, "3"), reward(&folder, scenario, "3"));
+        assert_eq!(reward(policy, scenario, "3"), reward(&folder, scenario, "3"));
     }
 }
 
