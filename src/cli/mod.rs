@@ -152,11 +152,25 @@ enum Verb {
     Exporter(exporter::Args),
 }
 
+impl Verb {
+    /// Whether it has its own answer to Ctrl-C and SIGTERM: a service that is stopped has not failed.
+    fn stops_by_itself(&self) -> bool {
+        match self {
+            #[cfg(feature = "live")]
+            Self::Live(_) | Self::Exporter(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs the parsed command line and gives the program's exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let threads = cli.threads().unwrap_or(0);
     // Fails only when a pool exists already, as in tests that run two commands in one process.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    if !cli.verb.stops_by_itself() {
+        interrupt::end_at_once();
+    }
     let result = match cli.verb {
         Verb::Scenario(verb) => scenario::run(verb, cli.common),
         Verb::Trace(verb) => trace::run(verb, cli.common),

@@ -227,6 +227,36 @@ fn an_interrupted_evaluation_says_so_and_keeps_what_is_done() {
     }
 }
 
+/// What has nothing to save ends at once, and with the same exit code.
+#[test]
+fn an_interrupted_simulation_leaves_no_results() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotascale"))
+            .args(["simulate", "paper", "--policy", "external:exec cat >&2", "--json", "--out"])
+            .arg(&out)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while !out.join("scenario.toml").exists() && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = child.id().to_string();
+        assert!(
+            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
+        );
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        assert!(output.stdout.is_empty());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains("error: interrupted"), "{message}");
+        assert!(!files(&out).keys().any(|name| name.ends_with("summary.json")));
+    }
+}
+
 #[test]
 fn a_folder_of_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
