@@ -16,6 +16,9 @@ use crate::run::Run;
 use crate::scenario::{EnvironmentKind, Scenario};
 
 /// Arguments of `simulate`.
+/// Most rows of the `ticks` table that are kept for the figure alone: some 200 MB.
+const MOST_DRAWN_TICKS: u64 = 1_000_000;
+
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -54,12 +57,14 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     folder.claim_policy(policy.name(), policy.fingerprint())?;
 
     let foresight = forecaster.for_scenario(&scenario)?;
-    // The figure needs every tick, whether or not they are written.
+    // The figure shows every tick of a run that is not too long, whether or not they are written.
+    let length_s = scenario.spec.duration_s.map_or(0, u64::from);
+    let rows = length_s * (scenario.spec.service.len() as u64 + 1);
     let plan = Plan {
         scenario: Arc::clone(&scenario),
         policies: vec![Arc::clone(&policy)],
         seeds: vec![args.seed],
-        options: EpisodeOptions { foresight, ticks: true },
+        options: EpisodeOptions { foresight, ticks: args.ticks || rows <= MOST_DRAWN_TICKS },
     };
     let cell = Cell { policy: Arc::clone(&policy), seed: args.seed };
     let mut run = Cells::new(&plan, None)?.compute(&cell)?;

@@ -258,6 +258,31 @@ fn an_interrupted_simulation_leaves_no_results() {
 }
 
 #[test]
+fn a_run_lasts_as_long_as_the_traffic_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("t.csv");
+    fs::write(&trace, "house,senti,numbr\n34,28,16\n50,70,25\n66,30,47\n").unwrap();
+    let simulate = |arguments: &[&str]| {
+        let assert = quotascale()
+            .args(["simulate", "paper-knative", "--policy", "hybrid", "--json", "--force"])
+            .args(["--trace", trace.to_str().unwrap()])
+            .args(arguments)
+            .arg("--out")
+            .arg(folder.path().join("out"))
+            .assert()
+            .success();
+        let value = json(&assert.get_output().stdout);
+        let run = PathBuf::from(value["out"].as_str().unwrap());
+        let intervals = fs::read_to_string(run.join("intervals.csv")).unwrap();
+        let last = intervals.lines().last().unwrap();
+        (last.split(',').nth(1).unwrap().to_owned(), value["reward"]["mean"].to_string())
+    };
+    assert_eq!(simulate(&[]).0, "360.0");
+    // Too short for a rewarded decision: a sum of nothing, without a sign.
+    assert_eq!(simulate(&["--set", "duration_s=120"]), ("120.0".to_owned(), "0.0".to_owned()));
+}
+
+#[test]
 fn a_folder_of_something_else_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");
