@@ -155,5 +155,7 @@ fn a_scenario_names_the_file_and_its_own_line() {
     );
     check("{ column = \"house\" }", "s.toml:22: service[0].trace: no source of traffic");
     std::fs::write(folder.path().join("t.csv"), "house\n1\n2\n").unwrap();
-    check("{ file = \"t.csv\" }", "the traces have unequal lengths: [2, 20, 20] rows");
+    check("{ file = \"t.csv\" }", "t.csv: the traces have unequal lengths: [2, 20, 20] rows");
+    std::fs::write(folder.path().join("t.csv"), "house\n1\n10000001\n").unwrap();
+    check("{ file = \"t.csv\" }", "t.csv: stage 2 of house has 10000001 users");
 }
