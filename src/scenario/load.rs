@@ -98,14 +98,14 @@ fn toml_error(place: String, message: &str) -> Error {
     Error::input(place, problem, remedy)
 }
 
-/// `did you mean …? ` for the most similar of `known`, or nothing.
+/// `did you mean …? ` for the most similar of `known` (of several the one that `typed` begins), or nothing.
 pub(crate) fn did_you_mean(typed: &str, known: &[&str]) -> String {
     known
         .iter()
-        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
+        .map(|name| (strsim::damerau_levenshtein(typed, name), !name.starts_with(typed), name))
         .min()
-        .filter(|(distance, name)| *distance <= name.len().max(typed.len()) / 2)
-        .map_or_else(String::new, |(_, name)| format!("did you mean `{name}`? "))
+        .filter(|(distance, _, name)| *distance <= name.len().max(typed.len()) / 2)
+        .map_or_else(String::new, |(_, _, name)| format!("did you mean `{name}`? "))
 }
 
 /// Applies `key=value` and gives the key. A service can be named (`service.house.…`) or numbered (`service.0.…`).
