@@ -20,8 +20,10 @@ fn refused(text: &str, args: &[&str], expected: &[&str]) {
 
 #[test]
 fn interval_form() {
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 17] = [
         ("", &["t.csv: the file is empty"]),
+        ("house;senti\n1;2\n", &["t.csv:1: the columns are separated by `;`", "by commas"]),
+        ("house\tsenti\n1\t2\n", &["t.csv:1: the columns are separated by a tab"]),
         ("house,senti\n", &["t.csv: the trace is empty"]),
         ("house,senti\n1,2\n3\n", &["t.csv:3: 1 cells for 2 columns", "cut off"]),
         ("house,senti\n1,2\n3,4,5\n", &["t.csv:3: 3 cells for 2 columns"]),
