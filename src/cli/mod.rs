@@ -208,6 +208,17 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// An error with its causes, each once: some errors say their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Prints an error and gives its exit code. A reader that closed our output is not an error.
 fn complain(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error.chain().any(|cause| {
@@ -218,7 +229,7 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     if broken_pipe {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", message(error));
     let code =
         error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(1, Error::exit_code);
     ExitCode::from(code)
