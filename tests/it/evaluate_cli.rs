@@ -407,6 +407,12 @@ fn replayed_decisions_are_followed_and_wrong_ones_named() {
         .stderr(contains("no column `cpu_m`"));
     simulate("a0,a1,a2\n22,0,0\n", "paper").code(2).stderr(contains("option 22"));
     simulate("a0,a1,a2\n20,1,0\n", "paper").code(2).stderr(contains("no row for decision 2"));
+    // A table of steps that says more than the options.
+    let rows: String = (1..20).map(|step| format!("{step},20,1,0,x\n")).collect();
+    let assert = simulate(&format!("step,a0,a1,a2,note\n{rows}"), "paper").success();
+    let reward = &json(&assert.get_output().stdout)["reward"]["mean"];
+    assert_eq!(*reward, 55384.63218031129);
+    simulate("a0,a1,a2,a3\n20,1,0,0\n", "paper").code(2).stderr(contains("for 3 services"));
 }
 
 #[test]
