@@ -125,6 +125,8 @@ fn the_json_of_evaluate_and_simulate_has_the_agreed_shape() {
     assert_eq!(single["reward"]["per_seed"][0], value["policies"][1]["reward"]["per_seed"][1]);
     let run = PathBuf::from(single["out"].as_str().unwrap());
     assert!(run.join("ticks.csv").exists());
+    let timing = fs::read(folder.path().join("simulate/timing.json")).unwrap();
+    assert!(json(&timing)["cell_seconds"]["hybrid/1"].as_f64().unwrap() > 0.0);
     // The same run by another command: the same tables.
     for table in ["decisions.csv", "intervals.csv", "revisions.csv", "summary.json"] {
         assert_eq!(
@@ -405,14 +407,14 @@ fn replayed_decisions_are_followed_and_wrong_ones_named() {
     simulate("t_s,service,cpu,concurrency,pods\n1,house,4000,60,1\n", "paper-knative")
         .code(2)
         .stderr(contains("no column `cpu_m`"));
-    simulate("a0,a1,a2\n22,0,0\n", "paper").code(2).stderr(contains("option 22"));
-    simulate("a0,a1,a2\n20,1,0\n", "paper").code(2).stderr(contains("no row for decision 2"));
     // A table of steps that says more than the options.
     let rows: String = (1..20).map(|step| format!("{step},20,1,0,x\n")).collect();
     let assert = simulate(&format!("step,a0,a1,a2,note\n{rows}"), "paper").success();
     let reward = &json(&assert.get_output().stdout)["reward"]["mean"];
     assert_eq!(*reward, 55384.63218031129);
     simulate("a0,a1,a2,a3\n20,1,0,0\n", "paper").code(2).stderr(contains("for 3 services"));
+    simulate("a0,a1,a2\n22,0,0\n", "paper").code(2).stderr(contains("option 22"));
+    simulate("a0,a1,a2\n20,1,0\n", "paper").code(2).stderr(contains("no row for decision 2"));
 }
 
 #[test]
