@@ -83,6 +83,7 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         EpisodeOptions { foresight: forecaster.for_scenario(&scenario)?, ticks: args.ticks };
     let plan = Plan { scenario, policies, seeds: seeds.0, options };
 
+    note_idle_forecaster(&plan.scenario, &forecaster, common);
     interrupt::catch();
     let cells = part.as_ref().map_or_else(|| plan.cell_count(), Part::own_cell_count);
     let bar = progress::bar(common, cells as u64, "runs");
@@ -120,6 +121,20 @@ fn names(scenario: &Scenario, lists: &[String]) -> Result<Vec<String>> {
     };
     let policies = Registry::new(scenario, &any)?.policies(lists)?;
     Ok(policies.iter().map(|policy| policy.name().to_owned()).collect())
+}
+
+/// Says so where the forecaster that was asked for is never asked.
+pub(super) fn note_idle_forecaster(
+    scenario: &Scenario,
+    forecaster: &ForecasterKind,
+    common: Common,
+) {
+    let chosen = forecaster.to_string() != ForecasterKind::default().to_string();
+    if scenario.environment() == EnvironmentKind::Paper && chosen && !common.quiet {
+        eprintln!(
+            "note: environment \"paper\" shows the users of the coming step: --forecaster {forecaster} changes nothing"
+        );
+    }
 }
 
 fn warn(warnings: &[String]) {

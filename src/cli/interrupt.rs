@@ -1,13 +1,30 @@
-//! Ctrl-C and SIGTERM as a flag that long work looks at.
+//! Ctrl-C and SIGTERM: exit code 130, at once or when long work has saved what it has.
 
+use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::error::Error;
+
+static SAVES: AtomicBool = AtomicBool::new(false);
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Makes Ctrl-C and SIGTERM end the program with exit code 130, until [`catch`] is called.
+pub(super) fn end_at_once() {
+    // Fails only when it was called before, and then nothing is left to do.
+    let _ = ctrlc::set_handler(|| {
+        INTERRUPTED.store(true, Ordering::Relaxed);
+        if !SAVES.load(Ordering::Relaxed) {
+            // Files are renamed into place when they are whole, so that none is left half-written.
+            let error = Error::Interrupted { saved: "what was not finished is lost".to_owned() };
+            eprintln!("error: {error}");
+            process::exit(error.exit_code().into());
+        }
+    });
+}
 
 /// Makes Ctrl-C and SIGTERM set the flag of [`interrupted`] instead of ending the program.
 pub(super) fn catch() {
-    // Fails only when it was called before, and then nothing is left to do.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    SAVES.store(true, Ordering::Relaxed);
 }
 
 /// Whether the user asked to stop.

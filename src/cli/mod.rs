@@ -153,11 +153,25 @@ enum Verb {
     Exporter(exporter::Args),
 }
 
+impl Verb {
+    /// Whether it has its own answer to Ctrl-C and SIGTERM: a service that is stopped has not failed.
+    fn stops_by_itself(&self) -> bool {
+        match self {
+            #[cfg(feature = "live")]
+            Self::Live(_) | Self::Exporter(_) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs the parsed command line and gives the program's exit code.
 pub fn run(cli: Cli) -> ExitCode {
     let threads = cli.threads().unwrap_or(0);
     // Fails only when a pool exists already, as in tests that run two commands in one process.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    if !cli.verb.stops_by_itself() {
+        interrupt::end_at_once();
+    }
     let result = match cli.verb {
         Verb::Scenario(verb) => scenario::run(verb, cli.common),
         Verb::Trace(verb) => trace::run(verb, cli.common),
@@ -195,6 +209,17 @@ pub fn run(cli: Cli) -> ExitCode {
     }
 }
 
+/// An error with its causes, each once: some errors say their cause themselves.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}
+
 /// Prints an error and gives its exit code. A reader that closed our output is not an error.
 fn complain(error: &anyhow::Error) -> ExitCode {
     let broken_pipe = error.chain().any(|cause| {
@@ -205,7 +230,7 @@ fn complain(error: &anyhow::Error) -> ExitCode {
     if broken_pipe {
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", message(error));
     let code =
         error.chain().find_map(|cause| cause.downcast_ref::<Error>()).map_or(1, Error::exit_code);
     ExitCode::from(code)

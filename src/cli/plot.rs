@@ -1,5 +1,6 @@
 //! `plot`: figures of results that are there.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,6 +62,10 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
         drawn.push(Drawn { run, name, title, picture });
     }
     tell_apart(&mut drawn)?;
+    fs::create_dir_all(&args.out).map_err(|error| {
+        let problem = format!("the folder cannot be used: {error}");
+        Error::input(args.out.display(), problem, "name another with --out")
+    })?;
     let mut figures = Vec::new();
     for Drawn { name, title, picture, .. } in &drawn {
         figures.extend(picture.write(&args.out, name, title)?);

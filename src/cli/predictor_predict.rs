@@ -10,7 +10,7 @@ use rayon::prelude::*;
 
 use super::{Common, print_json, print_line};
 use crate::error::{Error, Result, read_input};
-use crate::files::write_atomically;
+use crate::files::{check_output, write_atomically};
 use crate::predictor::original::{OriginalPredictor, WINDOW, Workspace};
 use crate::predictor::quantile::QuantileModel;
 use crate::predictor::quantile::view::{ROWS, View};
@@ -42,6 +42,7 @@ const BANDED: [&str; 4] = [COMPUTED[0], COMPUTED[1], "prediction_q10", "predicti
 const CHUNK: usize = 256;
 
 pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
+    check_output(&args.out, true)?;
     let predictor = trained::load(&args.checkpoint)?;
     let text = read_input(&args.windows)?;
     let (most, computed): (usize, &[&str]) = match predictor.network() {

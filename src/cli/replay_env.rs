@@ -8,9 +8,10 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::Common;
+use super::{Common, print_json, print_line};
 use crate::env::paper::{OBSERVATION, PaperRules, PaperState, SERVICES};
 use crate::error::{Error, Result, read_input};
+use crate::files::{check_output, write_atomically};
 use crate::scenario::{Corrections, Scenario};
 
 /// Arguments of `replay env`.
@@ -63,7 +64,7 @@ const REFUSED: [&str; 2] = ["first_users_from_trace", "truncate_at_trace_end"];
 /// Rows that stand for "long enough for the original's 200 steps".
 const ROWS: usize = 200;
 
-pub(super) fn run(args: &Args, _common: Common) -> anyhow::Result<()> {
+pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let corrections = Corrections::parse("--corrections", &args.corrections)?;
     if let Some(name) = corrections.names().into_iter().find(|name| REFUSED.contains(name)) {
         return Err(Error::input(
@@ -73,10 +74,15 @@ pub(super) fn run(args: &Args, _common: Common) -> anyhow::Result<()> {
         )
         .into());
     }
+    check_output(&args.out, true)?;
     let text = read_input(&args.rows)?;
-    let output = replay(&args.rows, &text, corrections)?;
-    write_whole(&args.out, &output)?;
-    Ok(())
+    let (rows, output) = replay(&args.rows, &text, corrections)?;
+    write_atomically(&args.out, |writer| writer.write_all(&output))?;
+    if common.json {
+        print_json(&serde_json::json!({ "rows": rows, "out": args.out }))
+    } else {
+        print_line(format!("{rows} rows in {}", args.out.display()))
+    }
 }
 
 /// Rules of the built-in environment, and the same with rewards as under NumPy 2.
@@ -89,8 +95,8 @@ fn rules(mut corrections: Corrections) -> Result<[PaperRules; 2]> {
     Ok([own, PaperRules::with_rows(&scenario, ROWS)?])
 }
 
-/// The computed rows as CSV.
-fn replay(file: &Path, text: &str, corrections: Corrections) -> Result<String> {
+/// How many rows there are, and the computed ones as CSV.
+fn replay(file: &Path, text: &str, corrections: Corrections) -> Result<(usize, Vec<u8>)> {
     let [rules, numpy2] = rules(corrections)?;
     let mut reader = csv::Reader::from_reader(text.as_bytes());
     let bad_csv = |error: csv::Error| {
@@ -121,6 +127,7 @@ fn replay(file: &Path, text: &str, corrections: Corrections) -> Result<String> {
     let mut states: HashMap<String, PaperState> = HashMap::new();
     let mut record = csv::StringRecord::new();
     let mut field = String::new();
+    let mut rows = 0;
     while reader.read_record(&mut record).map_err(bad_csv)? {
         let line = record.position().map_or(0, csv::Position::line);
         let row = Row { file, line, record: &record, positions: &positions };
@@ -174,9 +181,10 @@ fn replay(file: &Path, text: &str, corrections: Corrections) -> Result<String> {
             put(&&record[column])?;
         }
         writer.write_record(None::<&[u8]>).map_err(bad_write)?;
+        rows += 1;
     }
     let bytes = writer.into_inner().map_err(|error| Error::Failed(error.to_string()))?;
-    String::from_utf8(bytes).map_err(|error| Error::Failed(error.to_string()))
+    Ok((rows, bytes))
 }
 
 /// One line of the input, for reading and for messages.
@@ -232,20 +240,4 @@ impl Row<'_> {
         let most = crate::env::paper::MAX_USERS;
         Ok([self.number(5, most)?, self.number(6, most)?, self.number(7, most)?])
     }
-}
-
-/// Writes under another name first, so that nobody sees half a file.
-fn write_whole(path: &Path, text: &str) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".partial");
-    let partial = path.with_file_name(name);
-    std::fs::write(&partial, text).map_err(|source| match source.kind() {
-        std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied => Error::input(
-            format!("--out {}", path.display()),
-            format!("cannot write there: {source}"),
-            "name a file in a folder that exists and can be written",
-        ),
-        _ => Error::io("write", &partial, source),
-    })?;
-    std::fs::rename(&partial, path).map_err(|source| Error::io("rename", &partial, source))
 }

@@ -62,15 +62,28 @@ impl Manifest for Reproduction {
     const HOLDS: &'static str = "reproduction";
 
     fn difference(&self, wanted: &Self) -> Option<String> {
-        (!self.agrees_with(wanted)).then(|| {
-            "it holds a reproduction of another version, effort, shard or other data".to_owned()
-        })
+        (!self.agrees_with(wanted))
+            .then(|| format!("it holds {}, this is {}", self.describe(), wanted.describe()))
     }
 }
 
 impl Reproduction {
     fn effort(&self) -> Effort {
         if self.quick { Effort::Quick } else { Effort::Full }
+    }
+
+    /// All that tells one reproduction from another.
+    fn describe(&self) -> String {
+        let effort = if self.quick { "a quick" } else { "a full" };
+        let shard = match self.shard {
+            Some(shard) => format!("shard {shard} of {effort} reproduction"),
+            None => format!("{effort} reproduction"),
+        };
+        let data = match &self.data {
+            Some(hash) => format!("data {}", hash.get(..12).unwrap_or(hash)),
+            None => "no data of others".to_owned(),
+        };
+        format!("{shard} by version {} with {data}", self.version)
     }
 
     /// The same results, wherever the data lie.

@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
-use crate::scenario::{Corrections, Scenario};
+use crate::error::{Error, Result, read_input};
+use crate::scenario::{Corrections, EnvironmentKind, Scenario};
+use crate::trace::{ServiceTrace, csv};
 
 /// A scenario, and what of it is replaced.
 #[derive(clap::Args, Clone, Debug)]
@@ -11,7 +12,7 @@ pub struct ScenarioArgs {
     /// A built-in scenario or a file.
     #[arg(default_value = "paper")]
     pub scenario: String,
-    /// Traffic in place of the scenario's: a CSV file with one column a service, or stages.
+    /// Traffic in place of the scenario's, for as long as it lasts: a CSV file with one column a service, or stages.
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
     /// Corrections of the `paper` environment in place of the scenario's; `none` for none.
@@ -41,7 +42,7 @@ impl ScenarioArgs {
         Scenario::load(&self.scenario, &sets)
     }
 
-    /// The overrides that make every service read its column of `file`.
+    /// The overrides that make every service read its column of `file`, and the run last as long as it.
     fn trace_sets(&self, file: &Path) -> Result<Vec<String>> {
         // A scenario's own paths are relative to it, one on the command line to the working folder.
         let path = std::path::absolute(file)
@@ -53,13 +54,21 @@ impl ScenarioArgs {
                 "rename the file",
             )
         })?;
-        let services = Scenario::load(&self.scenario, &self.set)?.spec.service;
-        let sets = services.iter().enumerate().map(|(index, service)| {
+        let scenario = Scenario::load(&self.scenario, &self.set)?;
+        let names = scenario.service_names();
+        let sets = names.iter().enumerate().map(|(index, &name)| {
             let mut trace = toml::Table::new();
             trace.insert("file".to_owned(), text.into());
-            trace.insert("column".to_owned(), service.name.as_str().into());
+            trace.insert("column".to_owned(), name.into());
             format!("service.{index}.trace={}", toml::Value::Table(trace))
         });
-        Ok(sets.collect())
+        let mut sets: Vec<String> = sets.collect();
+        if scenario.environment() == EnvironmentKind::Knative {
+            let name = file.display().to_string();
+            let traffic = csv::read(&name, &read_input(file)?, scenario.spec.interval_s, &names)?;
+            let longest = traffic.services.iter().map(ServiceTrace::duration_s).max();
+            sets.extend(longest.map(|duration_s| format!("duration_s={duration_s}")));
+        }
+        Ok(sets)
     }
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
-use super::evaluate::one_policy;
+use super::evaluate::{note_idle_forecaster, one_policy};
 use super::{Common, ScenarioArgs, VERSION, print_json, print_line};
 use crate::env::knative::EpisodeOptions;
 use crate::env::paper;
@@ -14,6 +15,9 @@ use crate::predictor::ForecasterKind;
 use crate::report::{self, Comparison, RunResult, table};
 use crate::run::Run;
 use crate::scenario::{EnvironmentKind, Scenario};
+
+/// Most rows of the `ticks` table that are kept for the figure alone: some 200 MB.
+const MOST_DRAWN_TICKS: u64 = 1_000_000;
 
 /// Arguments of `simulate`.
 #[derive(clap::Args)]
@@ -53,16 +57,21 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let folder = Folder::open(&out, &command, &scenario, VERSION, args.force)?;
     folder.claim_policy(policy.name(), policy.fingerprint())?;
 
+    note_idle_forecaster(&scenario, &forecaster, common);
     let foresight = forecaster.for_scenario(&scenario)?;
-    // The figure needs every tick, whether or not they are written.
+    // The figure shows every tick of a run that is not too long, whether or not they are written.
+    let length_s = scenario.spec.duration_s.map_or(0, u64::from);
+    let rows = length_s * (scenario.spec.service.len() as u64 + 1);
     let plan = Plan {
         scenario: Arc::clone(&scenario),
         policies: vec![Arc::clone(&policy)],
         seeds: vec![args.seed],
-        options: EpisodeOptions { foresight, ticks: true },
+        options: EpisodeOptions { foresight, ticks: args.ticks || rows <= MOST_DRAWN_TICKS },
     };
     let cell = Cell { policy: Arc::clone(&policy), seed: args.seed };
+    let start = Instant::now();
     let mut run = Cells::new(&plan, None)?.compute(&cell)?;
+    let seconds = start.elapsed().as_secs_f64();
     let figures = report::draw_timeline(&run, &scenario, &folder.path().join("figures"))?;
     if !args.ticks {
         run.ticks = Vec::new();
@@ -70,6 +79,8 @@ pub(super) fn run(args: &Args, common: Common) -> anyhow::Result<()> {
     let path = folder.cell(policy.name(), args.seed);
     if !path.exists() {
         folder.write_cell(&run, &Machine::this())?;
+        let name = format!("{}/{}", policy.name(), args.seed);
+        folder.write_timing(&[(name, seconds)].into(), rayon::current_num_threads())?;
     }
     for warning in &run.summary.warnings {
         eprintln!("warning: {warning}");

@@ -132,7 +132,7 @@ impl LiveFile {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_text(name: &str, text: &str, folder: PathBuf) -> Result<Self> {
-        let source = Source { name: name.to_owned(), text: text.to_owned() };
+        let source = Source { name: name.to_owned(), text: text.to_owned(), overrides: Vec::new() };
         let mut config: LiveConfig = toml::from_str(text).map_err(|error| {
             let place = match error.span() {
                 Some(span) => source.place_of_offset(span.start),

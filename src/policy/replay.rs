@@ -54,7 +54,7 @@ impl Replay {
         if records.is_empty() {
             return Err(Error::input(&file, "no rows", "give at least one row after the header"));
         }
-        let steps = if columns.first() == Some(&"a0") {
+        let steps = if columns.contains(&"a0") {
             Steps::Options(read_options(&file, &columns, &records, scenario)?)
         } else {
             Steps::Timed(read_timed(&file, &columns, &records, scenario)?)
@@ -79,17 +79,20 @@ fn read_options(
 ) -> Result<Vec<Vec<u32>>> {
     let services = scenario.profiles.len();
     let expected: Vec<String> = (0..services).map(|index| format!("a{index}")).collect();
-    if columns != expected {
+    // Other columns may be there: a table of steps says more of them than the options.
+    let place_of = |name: &String| columns.iter().position(|column| column == name);
+    let places: Option<Vec<usize>> = expected.iter().map(place_of).collect();
+    let Some(places) = places.filter(|_| place_of(&format!("a{services}")).is_none()) else {
         return Err(Error::input(
             format!("{file}:1"),
             format!("columns {} for {services} services", columns.join(",")),
-            format!("the header has to be {}", expected.join(",")),
+            format!("the header has to name {}", expected.join(",")),
         ));
-    }
+    };
     records
         .iter()
         .map(|(line, record)| {
-            let list = record.iter().collect::<Vec<_>>().join("/");
+            let list = places.iter().map(|&place| &record[place]).collect::<Vec<_>>().join("/");
             let counts: Vec<usize> =
                 scenario.profiles.iter().map(|profile| profile.options.len()).collect();
             crate::scenario::parse_options(&format!("{file}:{line}"), &list, &counts)

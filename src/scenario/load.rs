@@ -55,7 +55,8 @@ impl Scenario {
     /// # Errors
     /// As [`Self::load`].
     pub fn from_text(name: &str, text: &str, base_dir: &Path, sets: &[String]) -> Result<Self> {
-        let source = Source { name: name.to_owned(), text: text.to_owned() };
+        let mut source =
+            Source { name: name.to_owned(), text: text.to_owned(), overrides: Vec::new() };
         let mut spec: ScenarioSpec = toml::from_str(text).map_err(|error| {
             let place = match error.span() {
                 Some(span) => source.place_of_offset(span.start),
@@ -67,7 +68,7 @@ impl Scenario {
             let mut table: toml::Table = toml::from_str(text)
                 .map_err(|error| toml_error(name.to_owned(), error.message()))?;
             for set in sets {
-                apply_set(&mut table, set)?;
+                source.overrides.push((apply_set(&mut table, set)?, set.clone()));
                 // Deserialised after each, so that a message names the override at fault.
                 spec = table.clone().try_into().map_err(|error: toml::de::Error| {
                     toml_error(format!("--set {set}"), error.message())
@@ -97,18 +98,18 @@ fn toml_error(place: String, message: &str) -> Error {
     Error::input(place, problem, remedy)
 }
 
-/// `did you mean …? ` for the most similar of `known`, or nothing.
+/// `did you mean …? ` for the most similar of `known` (of several the one that `typed` begins), or nothing.
 pub(crate) fn did_you_mean(typed: &str, known: &[&str]) -> String {
     known
         .iter()
-        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
+        .map(|name| (strsim::damerau_levenshtein(typed, name), !name.starts_with(typed), name))
         .min()
-        .filter(|(distance, name)| *distance <= name.len().max(typed.len()) / 2)
-        .map_or_else(String::new, |(_, name)| format!("did you mean `{name}`? "))
+        .filter(|(distance, _, name)| *distance <= name.len().max(typed.len()) / 2)
+        .map_or_else(String::new, |(_, _, name)| format!("did you mean `{name}`? "))
 }
 
-/// Applies `key=value`. A service can be named (`service.house.…`) or numbered (`service.0.…`).
-fn apply_set(table: &mut toml::Table, set: &str) -> Result<()> {
+/// Applies `key=value` and gives the key. A service can be named (`service.house.…`) or numbered (`service.0.…`).
+fn apply_set(table: &mut toml::Table, set: &str) -> Result<KeyPath> {
     let place = format!("--set {set}");
     let (key, text) = set.split_once('=').ok_or_else(|| {
         Error::input(
@@ -129,36 +130,46 @@ fn apply_set(table: &mut toml::Table, set: &str) -> Result<()> {
     };
     let mut target =
         table.entry(first.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+    let mut resolved = vec![Segment::Key(first.clone())];
     for segment in segments {
-        target = step_into(target, segment).ok_or_else(|| {
+        let (step, deeper) = step_into(target, segment).ok_or_else(|| {
             Error::input(
                 &place,
                 format!("there is no `{key}`"),
                 "a service is named or numbered from 0: service.house.slo_p95_ms, service.0.option.3.cpu_m",
             )
         })?;
+        resolved.push(step);
+        target = deeper;
     }
     *target = value;
-    Ok(())
+    Ok(KeyPath(resolved))
 }
 
-/// The value one segment deeper; tables grow by missing keys, arrays do not.
-fn step_into<'a>(value: &'a mut toml::Value, segment: &Segment) -> Option<&'a mut toml::Value> {
-    match (value, segment) {
+/// The value one segment deeper, and that segment with a number in place of a service's name; tables
+/// grow by missing keys, arrays do not.
+fn step_into<'a>(
+    value: &'a mut toml::Value,
+    segment: &Segment,
+) -> Option<(Segment, &'a mut toml::Value)> {
+    let array = match (value, segment) {
         (toml::Value::Table(table), Segment::Key(key)) => {
-            Some(table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new())))
+            let deeper =
+                table.entry(key.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+            return Some((segment.clone(), deeper));
         }
-        (toml::Value::Array(array), Segment::Index(index)) => array.get_mut(*index),
-        (toml::Value::Array(array), Segment::Key(key)) => {
-            let index = key.parse().ok().or_else(|| {
-                array.iter().position(|element| {
-                    element.get("name").and_then(toml::Value::as_str) == Some(key)
-                })
-            })?;
-            array.get_mut(index)
-        }
-        _ => None,
-    }
+        (toml::Value::Array(array), _) => array,
+        _ => return None,
+    };
+    let index = match segment {
+        Segment::Index(index) => *index,
+        Segment::Key(key) => key.parse().ok().or_else(|| {
+            array
+                .iter()
+                .position(|element| element.get("name").and_then(toml::Value::as_str) == Some(key))
+        })?,
+    };
+    Some((Segment::Index(index), array.get_mut(index)?))
 }
 
 #[cfg(test)]
@@ -184,6 +195,17 @@ mod tests {
         assert!(message.starts_with("x.toml:4: unknown key `intervall_s`"), "{message}");
         assert!(message.contains("did you mean `interval_s`?"), "{message}");
         assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_wrong_override_is_named_rather_than_the_line_it_replaces() {
+        for (set, problem) in [
+            ("kpa.stable-window=5s", "--set kpa.stable-window=5s: 5s is not allowed"),
+            ("service.senti.slo_p95_ms=0", "--set service.senti.slo_p95_ms=0: 0 is not allowed"),
+        ] {
+            let error = Scenario::load("paper-knative", &[set.to_owned()]).unwrap_err();
+            assert!(error.to_string().starts_with(problem), "{error}");
+        }
     }
 
     #[test]

@@ -49,13 +49,15 @@ impl fmt::Display for KeyPath {
     }
 }
 
-/// A scenario's text and the name of its file (or of the built-in).
+/// A scenario's text, the name of its file (or of the built-in), and what of it was replaced.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// File or built-in name.
     pub name: String,
     /// The TOML text.
     pub text: String,
+    /// Keys with other values than the text's, each with its `key=value`.
+    pub overrides: Vec<(KeyPath, String)>,
 }
 
 impl Source {
@@ -65,8 +67,14 @@ impl Source {
         format!("{}:{line}", self.name)
     }
 
-    /// `file:line: key` of a key, or of the nearest table above it that is written.
+    /// `file:line: key` of a key, or of the nearest table above it that is written; `--set key=value`
+    /// where the text's value does not count.
     pub fn place_of_key(&self, path: &KeyPath) -> String {
+        let replaced = self.overrides.iter().rev().find(|(key, _)| path.0.starts_with(&key.0));
+        if let Some((key, set)) = replaced {
+            let within = if key == path { String::new() } else { format!(": {path}") };
+            return format!("--set {set}{within}");
+        }
         let offset =
             DeTable::parse(&self.text).ok().and_then(|table| locate(table.get_ref(), &path.0));
         match offset {
@@ -119,11 +127,14 @@ mod tests {
             name: "s.toml".to_owned(),
             text: "a = 1\n[[service]]\nname = \"x\"\noption = [\n  { cpu_m = 1 },\n  { cpu_m = 2 },\n]\n"
                 .to_owned(),
+            overrides: vec![(KeyPath::parse("service[0].trace"), "service.0.trace=1".to_owned())],
         };
         let place = |path: &str| source.place_of_key(&KeyPath::parse(path));
         assert_eq!(place("a"), "s.toml:1: a");
         assert_eq!(place("service[0].option[1].cpu_m"), "s.toml:6: service[0].option[1].cpu_m");
         assert_eq!(place("service[0].option[0].p95_ms"), "s.toml:5: service[0].option[0].p95_ms");
         assert_eq!(place("quota"), "s.toml: quota");
+        assert_eq!(place("service[0].trace"), "--set service.0.trace=1");
+        assert_eq!(place("service[0].trace.low"), "--set service.0.trace=1: service[0].trace.low");
     }
 }

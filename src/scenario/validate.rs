@@ -11,6 +11,7 @@ use super::spec::{
 use super::{Corrections, KpaConfig, Scenario};
 use crate::error::{Error, Result};
 use crate::run::ALL_SERVICES;
+use crate::trace::{MOST_COUNTED_USERS, round_half_up};
 
 /// Largest p95 / mean of a log-normal distribution (at shape s = z = 1.6448536).
 const MAX_P95_MEAN_RATIO: f64 = 3.868;
@@ -41,6 +42,22 @@ pub(super) fn check(mut spec: ScenarioSpec, source: Source, base_dir: &Path) -> 
     let mut scenario =
         Scenario { spec, base_dir: base_dir.to_owned(), profiles, corrections, source };
     let traffic = scenario.traffic(0)?;
+    for (index, service) in traffic.services.iter().enumerate() {
+        let most = f64::from(MOST_COUNTED_USERS);
+        let beyond = service.stages.iter().position(|stage| round_half_up(stage.users) > most);
+        if let Some(stage) = beyond {
+            return Err(Error::input(
+                traffic_place(&scenario, index),
+                format!(
+                    "stage {} of {} has {} users",
+                    stage + 1,
+                    service.service,
+                    service.stages[stage].users
+                ),
+                format!("give 0 to {most}"),
+            ));
+        }
+    }
     if scenario.environment() == EnvironmentKind::Knative {
         let longest = traffic.services.iter().map(|service| service.duration_s()).max();
         scenario.spec.duration_s.get_or_insert(longest.unwrap_or(0));
@@ -49,23 +66,31 @@ pub(super) fn check(mut spec: ScenarioSpec, source: Source, base_dir: &Path) -> 
     } else {
         let rows: Vec<usize> =
             traffic.services.iter().map(|service| service.stages.len()).collect();
-        let checker = Checker { source: &scenario.source };
+        let shortest = (0..rows.len()).min_by_key(|&index| rows[index]).unwrap_or(0);
         if rows.iter().any(|&count| count != rows[0]) {
-            return Err(checker.error(
-                "service",
+            return Err(Error::input(
+                traffic_place(&scenario, shortest),
                 format!("the traces have unequal lengths: {rows:?} rows"),
                 "give every service the same number of rows",
             ));
         }
         if rows[0] < 2 {
-            return Err(checker.error(
-                "service",
+            return Err(Error::input(
+                traffic_place(&scenario, shortest),
                 "a trace of one row makes an episode of no steps",
                 "give every service at least two rows",
             ));
         }
     }
     Ok(scenario)
+}
+
+/// Where the traffic of service `index` is written: its file, else its key.
+fn traffic_place(scenario: &Scenario, index: usize) -> String {
+    match &scenario.spec.service[index].trace.file {
+        Some(file) => scenario.base_dir.join(file).display().to_string(),
+        None => scenario.source.place_of_key(&KeyPath::parse(&format!("service[{index}].trace"))),
+    }
 }
 
 struct Checker<'a> {

@@ -17,13 +17,10 @@ use super::service::Service;
 use super::users::UserRuns;
 use crate::error::{Error, Result};
 use crate::rng::Streams;
-use crate::trace::Trace;
+use crate::trace::{MOST_COUNTED_USERS, Trace};
 
 /// Stream of the cold starts; index = service.
 const COLD_START_STREAM: &str = "cold-start";
-
-/// Most users of a service: more are no traffic, and what is counted of them by load fills the memory.
-pub const MOST_USERS: u32 = 10_000_000;
 
 /// What runs at t = 0 and who scales it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,11 +103,11 @@ impl Simulator {
         };
         for (service, model) in simulator.services.iter().zip(&simulator.model.services) {
             let most = service.runs.most_users();
-            if most > MOST_USERS {
+            if most > MOST_COUNTED_USERS {
                 return Err(Error::input(
                     format!("traffic of {}", model.name),
                     format!("{most} users"),
-                    format!("give 0 to {MOST_USERS}"),
+                    format!("give 0 to {MOST_COUNTED_USERS}"),
                 ));
             }
         }

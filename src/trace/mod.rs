@@ -30,6 +30,10 @@ pub const DEFAULT_STAGE_S: u32 = 120;
 /// Most users of a service. Beyond it a file is taken to be damaged.
 pub const MAX_USERS: f64 = 1e9;
 
+/// Most users of a service that the environments count: more could overflow sums of millicores, and
+/// what is counted of them by load fills the memory.
+pub const MOST_COUNTED_USERS: u32 = 10_000_000;
+
 /// Most rows that are made rather than read. More would be a slip that fills the memory.
 pub const MAX_ROWS: usize = 10_000_000;
 

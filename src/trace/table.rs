@@ -41,6 +41,16 @@ impl<'a> Table<'a> {
                 "the first line names the columns, every further line is a row",
             ));
         }
+        if let [only] = self.header.as_slice()
+            && let Some(separator) = only.chars().find(|letter| matches!(letter, ';' | '\t'))
+        {
+            let separator = if separator == '\t' { "a tab" } else { "`;`" };
+            return Err(Error::input(
+                place,
+                format!("the columns are separated by {separator}"),
+                "separate them by commas, and write numbers with a decimal point",
+            ));
+        }
         if self.header.iter().all(|name| name.parse::<f64>().is_ok()) {
             return Err(Error::input(
                 place,

@@ -125,6 +125,8 @@ fn the_json_of_evaluate_and_simulate_has_the_agreed_shape() {
     assert_eq!(single["reward"]["per_seed"][0], value["policies"][1]["reward"]["per_seed"][1]);
     let run = PathBuf::from(single["out"].as_str().unwrap());
     assert!(run.join("ticks.csv").exists());
+    let timing = fs::read(folder.path().join("simulate/timing.json")).unwrap();
+    assert!(json(&timing)["cell_seconds"]["hybrid/1"].as_f64().unwrap() > 0.0);
     // The same run by another command: the same tables.
     for table in ["decisions.csv", "intervals.csv", "revisions.csv", "summary.json"] {
         assert_eq!(
@@ -225,6 +227,61 @@ fn an_interrupted_evaluation_says_so_and_keeps_what_is_done() {
     for cell in fs::read_dir(out.join("clairvoyant-beam")).unwrap() {
         assert!(cell.unwrap().path().join("summary.json").exists());
     }
+}
+
+/// What has nothing to save ends at once, and with the same exit code.
+#[test]
+fn an_interrupted_simulation_leaves_no_results() {
+    for signal in ["-INT", "-TERM"] {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotascale"))
+            .args(["simulate", "paper", "--policy", "external:exec cat >&2", "--json", "--out"])
+            .arg(&out)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let start = Instant::now();
+        while !out.join("scenario.toml").exists() && start.elapsed() < Duration::from_secs(60) {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let pid = child.id().to_string();
+        assert!(
+            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
+        );
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(130), "{signal}");
+        assert!(output.stdout.is_empty());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains("error: interrupted"), "{message}");
+        assert!(!files(&out).keys().any(|name| name.ends_with("summary.json")));
+    }
+}
+
+#[test]
+fn a_run_lasts_as_long_as_the_traffic_that_it_is_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let trace = folder.path().join("t.csv");
+    fs::write(&trace, "house,senti,numbr\n34,28,16\n50,70,25\n66,30,47\n").unwrap();
+    let simulate = |arguments: &[&str]| {
+        let assert = quotascale()
+            .args(["simulate", "paper-knative", "--policy", "hybrid", "--json", "--force"])
+            .args(["--trace", trace.to_str().unwrap()])
+            .args(arguments)
+            .arg("--out")
+            .arg(folder.path().join("out"))
+            .assert()
+            .success();
+        let value = json(&assert.get_output().stdout);
+        let run = PathBuf::from(value["out"].as_str().unwrap());
+        let intervals = fs::read_to_string(run.join("intervals.csv")).unwrap();
+        let last = intervals.lines().last().unwrap();
+        (last.split(',').nth(1).unwrap().to_owned(), value["reward"]["mean"].to_string())
+    };
+    assert_eq!(simulate(&[]).0, "360.0");
+    // Too short for a rewarded decision: a sum of nothing, without a sign.
+    assert_eq!(simulate(&["--set", "duration_s=120"]), ("120.0".to_owned(), "0.0".to_owned()));
 }
 
 #[test]
@@ -350,6 +407,12 @@ fn replayed_decisions_are_followed_and_wrong_ones_named() {
     simulate("t_s,service,cpu,concurrency,pods\n1,house,4000,60,1\n", "paper-knative")
         .code(2)
         .stderr(contains("no column `cpu_m`"));
+    // A table of steps that says more than the options.
+    let rows: String = (1..20).map(|step| format!("{step},20,1,0,x\n")).collect();
+    let assert = simulate(&format!("step,a0,a1,a2,note\n{rows}"), "paper").success();
+    let reward = &json(&assert.get_output().stdout)["reward"]["mean"];
+    assert_eq!(*reward, 55384.63218031129);
+    simulate("a0,a1,a2,a3\n20,1,0,0\n", "paper").code(2).stderr(contains("for 3 services"));
     simulate("a0,a1,a2\n22,0,0\n", "paper").code(2).stderr(contains("option 22"));
     simulate("a0,a1,a2\n20,1,0\n", "paper").code(2).stderr(contains("no row for decision 2"));
 }

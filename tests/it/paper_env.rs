@@ -62,15 +62,17 @@ fn trace(name: &str) -> Trace {
 fn replay(input: &std::path::Path, corrections: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out.csv");
-    quotascale()
-        .args(["replay", "env", "--corrections", corrections, "--rows"])
+    let assert = quotascale()
+        .args(["replay", "env", "--json", "--corrections", corrections, "--rows"])
         .arg(input)
         .arg("--out")
         .arg(&out)
         .assert()
-        .success()
-        .stdout(predicates::str::is_empty());
-    fs::read_to_string(out).unwrap()
+        .success();
+    let told: serde_json::Value = serde_json::from_slice(&assert.get_output().stdout).unwrap();
+    let text = fs::read_to_string(out).unwrap();
+    assert_eq!(told["rows"], text.lines().count() - 1);
+    text
 }
 
 #[test]
@@ -149,6 +151,9 @@ fn replay_refuses_what_it_cannot_do_and_names_the_line() {
     fs::write(&input, "episode,step,a0,a1,a2,obs2,obs5\n0,1,0,0,0,5,5\n").unwrap();
     run("none").stderr(contains("no column `obs8`"));
     assert!(!out.exists());
+    fs::create_dir(&out).unwrap();
+    run("none").stderr(contains("out.csv: is a folder"));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing half-written");
 }
 
 #[test]

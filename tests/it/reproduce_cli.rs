@@ -27,7 +27,8 @@ fn folders_of_something_else_are_left_alone() {
     fs::remove_file(out.join("mine.txt")).unwrap();
     reproduce(&["--shard", "0/200"]).assert().success().stdout(contains("shard    0/200"));
     reproduce(&["--shard", "0/200"]).assert().success();
-    reproduce(&[]).assert().code(2).stderr(contains("another version, effort, shard"));
+    let both = contains("it holds shard 0/200 of a quick").and(contains("this is a quick"));
+    reproduce(&[]).assert().code(2).stderr(both);
     quotascale()
         .arg("merge")
         .arg(&out)

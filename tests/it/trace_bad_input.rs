@@ -20,8 +20,10 @@ fn refused(text: &str, args: &[&str], expected: &[&str]) {
 
 #[test]
 fn interval_form() {
-    let cases: [(&str, &[&str]); 15] = [
+    let cases: [(&str, &[&str]); 17] = [
         ("", &["t.csv: the file is empty"]),
+        ("house;senti\n1;2\n", &["t.csv:1: the columns are separated by `;`", "by commas"]),
+        ("house\tsenti\n1\t2\n", &["t.csv:1: the columns are separated by a tab"]),
         ("house,senti\n", &["t.csv: the trace is empty"]),
         ("house,senti\n1,2\n3\n", &["t.csv:3: 1 cells for 2 columns", "cut off"]),
         ("house,senti\n1,2\n3,4,5\n", &["t.csv:3: 3 cells for 2 columns"]),
@@ -155,5 +157,7 @@ fn a_scenario_names_the_file_and_its_own_line() {
     );
     check("{ column = \"house\" }", "s.toml:22: service[0].trace: no source of traffic");
     std::fs::write(folder.path().join("t.csv"), "house\n1\n2\n").unwrap();
-    check("{ file = \"t.csv\" }", "the traces have unequal lengths: [2, 20, 20] rows");
+    check("{ file = \"t.csv\" }", "t.csv: the traces have unequal lengths: [2, 20, 20] rows");
+    std::fs::write(folder.path().join("t.csv"), "house\n1\n10000001\n").unwrap();
+    check("{ file = \"t.csv\" }", "t.csv: stage 2 of house has 10000001 users");
 }

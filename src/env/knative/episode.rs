@@ -178,7 +178,8 @@ pub(crate) fn finish(
             scenario: scenario.name().to_owned(),
             policy: policy.to_owned(),
             seed,
-            reward: rewards.iter().sum(),
+            // An empty `sum` is -0.
+            reward: rewards.iter().fold(0.0, |sum, reward| sum + reward),
             decisions: rewards.len() as u64,
             slo_violation_share: results.slo_violation_share,
             over_quota_cpu_seconds: results.over_quota_cpu_seconds,

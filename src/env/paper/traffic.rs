@@ -3,10 +3,8 @@
 use super::state::SERVICES;
 use crate::error::{Error, Result};
 use crate::scenario::Scenario;
+pub(crate) use crate::trace::MOST_COUNTED_USERS as MAX_USERS;
 use crate::trace::Trace;
-
-/// More users than this could overflow sums of millicores.
-pub(crate) const MAX_USERS: u32 = 10_000_000;
 
 /// Users of `service` rounded half up.
 ///
