@@ -10,6 +10,7 @@ static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 /// Makes Ctrl-C and SIGTERM end the program with exit code 130, until [`catch`] is called.
 pub(super) fn end_at_once() {
+    let survives_hangup = ignores_hangup();
     // Fails only when it was called before, and then nothing is left to do.
     let _ = ctrlc::set_handler(|| {
         INTERRUPTED.store(true, Ordering::Relaxed);
@@ -20,6 +21,29 @@ pub(super) fn end_at_once() {
             process::exit(error.exit_code().into());
         }
     });
+    if survives_hangup {
+        ignore_hangup();
+    }
+}
+
+/// Whether the program was started to outlive its terminal, as by `nohup`.
+#[allow(unsafe_code)]
+fn ignores_hangup() -> bool {
+    // SAFETY: a zeroed sigaction is a valid one, and with no new action the call only fills it in.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGHUP, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// Gives a hangup back to being ignored, which the handler above took from it.
+#[allow(unsafe_code)]
+fn ignore_hangup() {
+    // SAFETY: SIG_IGN is a disposition that every signal but SIGKILL and SIGSTOP may have.
+    unsafe {
+        libc::signal(libc::SIGHUP, libc::SIG_IGN);
+    }
 }
 
 /// Makes Ctrl-C and SIGTERM set the flag of [`interrupted`] instead of ending the program.

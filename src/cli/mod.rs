@@ -90,7 +90,7 @@ pub struct Common {
     #[arg(long, global = true)]
     pub quiet: bool,
     /// Threads to use; default: all cores. Results do not depend on it.
-    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=512))]
     pub threads: Option<u16>,
 }
 

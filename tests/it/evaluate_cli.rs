@@ -235,7 +235,9 @@ fn an_interrupted_simulation_leaves_no_results() {
     for signal in ["-INT", "-TERM"] {
         let folder = tempfile::tempdir().unwrap();
         let out = folder.path().join("out");
-        let child = std::process::Command::new(env!("CARGO_BIN_EXE_quotascale"))
+        // As nohup starts it: a hangup changes nothing.
+        let mut child = std::process::Command::new("sh")
+            .args(["-c", "trap '' HUP; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_quotascale")])
             .args(["simulate", "paper", "--policy", "external:exec cat >&2", "--json", "--out"])
             .arg(&out)
             .stdout(Stdio::piped())
@@ -247,9 +249,13 @@ fn an_interrupted_simulation_leaves_no_results() {
             std::thread::sleep(Duration::from_millis(2));
         }
         let pid = child.id().to_string();
-        assert!(
-            std::process::Command::new("kill").args([signal, &pid]).status().unwrap().success()
-        );
+        let kill = |signal: &str| {
+            std::process::Command::new("kill").args([signal, &pid]).status().unwrap()
+        };
+        assert!(kill("-HUP").success());
+        std::thread::sleep(Duration::from_millis(200));
+        assert!(child.try_wait().unwrap().is_none(), "a hangup ended it");
+        assert!(kill(signal).success());
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{signal}");
         assert!(output.stdout.is_empty());
