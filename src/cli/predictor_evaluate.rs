@@ -32,7 +32,7 @@ const MOST_ROWS_AHEAD: u64 = 1000;
 /// Arguments of `predictor evaluate`.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Traces: CSV files of either form or with a column `users`, or built-in names (paper/house).
+    /// Traces: CSV files of either form or with a column `users`, or built-in names (diurnal/house).
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     trace: Vec<String>,
     /// Columns or services to take; default: `users`, else all that are no time.

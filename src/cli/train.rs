@@ -45,7 +45,7 @@ pub struct Args {
     /// Environment steps of the whole training.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(super) steps: Option<u64>,
-    /// What the agent sees: nine, opt, full, feat or knative, each also with _t.
+    /// What the agent sees: nine_raw, nine, opt, full, feat, knative or knative_no_quota, each also with _t.
     #[arg(long, value_name = "L")]
     pub(super) observation: Option<LayoutKind>,
     /// What it is told of the rewards.

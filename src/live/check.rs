@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::fault::{Fault, FaultKind, FaultSource};
-use super::kubernetes::{self, Cluster, ReplicateState};
+use super::kubernetes::{self, Cluster, DEFINE, ReplicateState};
 use super::setup::Setup;
 use super::signals::Observation;
 use crate::error::Result;
@@ -50,8 +50,12 @@ pub async fn check(setup: &Setup, kubeconfig: Option<&Path>) -> Result<Report> {
     match kubernetes::missing(&cluster, published).await {
         Ok(needs) => {
             if needs.iter().all(|need| need.optional) {
-                let what = "custom resource definition and rights".to_owned();
-                items.push(Item { what, ok: true, optional: false, remedy: None });
+                items.push(undeclared_fields(setup, &cluster).await.unwrap_or_else(|| Item {
+                    what: "custom resource definition and rights".to_owned(),
+                    ok: true,
+                    optional: false,
+                    remedy: None,
+                }));
             }
             items.extend(needs.into_iter().map(|need| Item {
                 what: need.what,
@@ -68,6 +72,20 @@ pub async fn check(setup: &Setup, kubeconfig: Option<&Path>) -> Result<Report> {
         }),
     }
     Ok(Report { ok: items.iter().all(|item| item.ok || item.optional), items })
+}
+
+/// What is wrong where the definition is one for other services. Our Role may not read definitions, so
+/// the server tries an apply of every field.
+async fn undeclared_fields(setup: &Setup, cluster: &Cluster) -> Option<Item> {
+    let object = cluster.read().await.ok()?;
+    let spec = setup.format.fields().map(|name| (name.to_owned(), String::new())).collect();
+    let fault = cluster.apply(&spec, object.as_ref(), true).await.err()?;
+    (fault.kind == FaultKind::Schema).then(|| Item {
+        what: "the definition of the custom resource lacks fields of these services".to_owned(),
+        ok: false,
+        optional: false,
+        remedy: Some(DEFINE.to_owned()),
+    })
 }
 
 /// One item a signal that is in order, and one for all that lack it for the same reason.

@@ -4,7 +4,7 @@
 //! (github.com/mipearlska/knative_drl_operator): per service a resource (`4000m`), a concurrency and a
 //! pod count (plain decimals). Field names come from templates, so that any number of services fits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
@@ -154,11 +154,13 @@ impl ActionFormat {
             })
             .collect()
     }
+}
 
-    /// The definition of the custom resource for these services, as YAML for `kubectl apply -f -`.
-    pub fn definition(&self) -> String {
-        let mut text = format!(
-            "\
+/// The definition of the custom resource with the fields of all `formats`, as YAML for
+/// `kubectl apply -f -`. A cluster has one definition, whatever the number of its installations.
+pub fn definition(formats: &[ActionFormat]) -> String {
+    let mut text = format!(
+        "\
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata:
@@ -192,13 +194,15 @@ spec:
             type: object
             properties:
 "
-        );
-        for fields in &self.services {
-            for (name, about) in [
-                (&fields.cpu, "CPU of a pod, as 4000m"),
-                (&fields.concurrency, "Target concurrency of a pod"),
-                (&fields.pods, "Pods"),
-            ] {
+    );
+    let mut written = BTreeSet::new();
+    for fields in formats.iter().flat_map(|format| &format.services) {
+        for (name, about) in [
+            (&fields.cpu, "CPU of a pod, as 4000m"),
+            (&fields.concurrency, "Target concurrency of a pod"),
+            (&fields.pods, "Pods"),
+        ] {
+            if written.insert(name) {
                 // Writing to a string does not fail.
                 let _ = write!(
                     text,
@@ -206,9 +210,9 @@ spec:
                 );
             }
         }
-        text.push_str("          status:\n            type: object\n");
-        text
     }
+    text.push_str("          status:\n            type: object\n");
+    text
 }
 
 impl ServiceFields {

@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use crate::disk_full::SmallDisk;
-use crate::e2e_live_rig::{Live, Rig, Spoil, free_port, wait_for};
+use crate::e2e_live_rig::{Live, Rig, SHOP_FIELDS, Spoil, free_port, wait_for};
 
 /// The pods of `house` in the custom resource.
 const HOUSE: &str = "servicehouse_podcount";
@@ -101,7 +101,7 @@ fn answers_that_pass_are_waited_for_and_others_are_not() {
     wait_for("ready", || live.get("/readyz").is_some_and(|(status, _)| status == 200));
     rig.spoil(Spoil::NoDefinition);
     live.counts(&fault("kubernetes", "crd_missing"), 1.0);
-    live.logs("quotascale crd | kubectl apply -f -");
+    live.logs("quotascale crd --config FILE | kubectl apply -f -");
     rig.spoil(Spoil::Nothing);
     rig.users("house", Some(20.0));
     house(&rig, &live, "1");
@@ -434,6 +434,13 @@ fn once_and_dry_run_say_what_they_do_by_their_exit_code() {
     rig.users("house", Some(20.0));
     let (code, log) = run(&["--check"]);
     assert_eq!(code, Some(0), "{log}");
+    // A definition for other services is told from one that fits.
+    let text = std::fs::read_to_string(&config).unwrap();
+    let fields = SHOP_FIELDS.replace("-cpu", "-millicores");
+    std::fs::write(&config, text + &fields).unwrap();
+    let (code, log) = run(&["--check"]);
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("lacks fields of these services"), "{log}");
 }
 
 #[test]

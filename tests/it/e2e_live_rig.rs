@@ -37,6 +37,17 @@ pub fn kubeconfig() -> Option<PathBuf> {
     }
 }
 
+/// The line of `[kubernetes]` that names the fields of the shop's services.
+pub const SHOP_FIELDS: &str = "fields = { cpu = \"${service}-cpu\", concurrency = \"${service}-target\", \
+                               pods = \"${service}-pods\" }\n";
+
+/// The scenario of five services that docs/own-services.md shows.
+pub fn shop_scenario() -> String {
+    let document = include_str!("../../docs/own-services.md");
+    let (_, rest) = document.split_once("```toml\n").unwrap();
+    rest.split("```").next().unwrap().to_owned()
+}
+
 /// What the proxy does to requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Spoil {
@@ -420,9 +431,26 @@ fn upstream(kubeconfig: &Path, admin: bool) -> reqwest::Client {
     builder.build().unwrap()
 }
 
-/// The definition of the custom resource, as `quotascale crd` prints it.
+/// The definition of the custom resource, as `quotascale crd` prints it for the installations of all
+/// tests: they share one server, and it has one definition.
 async fn apply_definition(client: &Client) {
-    let output = Command::new(env!("CARGO_BIN_EXE_quotascale")).arg("crd").output().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("shop.toml"), shop_scenario()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quotascale"));
+    command.arg("crd");
+    for (name, scenario, fields) in
+        [("paper-live.toml", "paper-knative", ""), ("shop-live.toml", "shop.toml", SHOP_FIELDS)]
+    {
+        let text = format!(
+            "version = 1\nscenario = \"{scenario}\"\ncheckpoint = \"hybrid\"\n\
+             [prometheus]\nurl = \"http://127.0.0.1:9\"\n[kubernetes]\n{fields}"
+        );
+        std::fs::write(path(name), text).unwrap();
+        command.args([Path::new("--config"), &path(name)]);
+    }
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let request = axum::http::Request::patch(format!(
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{PLURAL}.{GROUP}?fieldManager=test&force=true"
     ))

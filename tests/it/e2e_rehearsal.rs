@@ -1,12 +1,13 @@
 //! The rehearsal with a real Prometheus and a real API server: `live` drives the simulated cluster as it
 //! would a real one, and decides what `simulate` decides.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::e2e_live_rig::{Live, Rig, free_port, wait_for};
+use crate::e2e_live_rig::{Live, Rig, SHOP_FIELDS, free_port, shop_scenario, wait_for};
 use crate::support::{e2e, quotascale};
 
 const SEED: &str = "3";
@@ -40,6 +41,8 @@ impl Drop for Process {
 /// Prometheus, and the rehearsal that it scrapes.
 struct Stage {
     rig: Rig,
+    /// What is played, by name or file.
+    scenario: String,
     kubeconfig: PathBuf,
     /// Those of two processes of `live` that share a lease.
     configs: [PathBuf; 2],
@@ -50,10 +53,15 @@ struct Stage {
 }
 
 impl Stage {
+    /// On the paper's three services.
     fn new(test: &str, policy: &str) -> Option<Self> {
+        Self::of(Rig::new(test)?, "paper-knative", policy, "")
+    }
+
+    /// `fields`: the line of `[kubernetes]` that names them, where they are not the default's.
+    fn of(rig: Rig, scenario: &str, policy: &str, fields: &str) -> Option<Self> {
         let program = e2e("PROMETHEUS_PROGRAM")?;
         let kubeconfig = PathBuf::from(e2e("KUBECONFIG")?);
-        let rig = Rig::new(test)?;
         let (scraped, asked) = (free_port(), free_port());
         let told = [free_port(), free_port()];
         let prometheus = rig.path("prometheus.yml");
@@ -68,12 +76,12 @@ impl Stage {
         let configs = [0, 1].map(|process| {
             let config = rig.path(&format!("live{process}.toml"));
             let text = format!(
-                "version = 1\nscenario = \"paper-knative\"\ncheckpoint = \"{policy}\"\n\
+                "version = 1\nscenario = \"{scenario}\"\ncheckpoint = \"{policy}\"\n\
                  [prometheus]\nurl = \"http://127.0.0.1:{asked}\"\n\
                  [lease]\nduration = \"3s\"\nrenew_deadline = \"2s\"\nretry = \"500ms\"\n\
                  [state]\ndir = \"{}\"\n\
                  [telemetry]\nlisten = \"127.0.0.1:{}\"\n\
-                 [kubernetes]\nnamespace = \"{}\"\ntimeout = \"1s\"\n\
+                 [kubernetes]\nnamespace = \"{}\"\ntimeout = \"1s\"\n{fields}\
                  [clock]\nspeed = {SPEED}\n",
                 rig.path(&format!("state{process}")).display(),
                 told[process],
@@ -84,7 +92,7 @@ impl Stage {
         });
         let log = rig.path("rehearsal.log");
         let rehearsal = Command::new(env!("CARGO_BIN_EXE_quotascale"))
-            .args(["rehearse", "paper-knative", "--seed", SEED, "--json"])
+            .args(["rehearse", scenario, "--seed", SEED, "--json"])
             .args(["--listen", &format!("127.0.0.1:{scraped}")])
             .args([Path::new("--kubeconfig"), &kubeconfig, Path::new("--config"), &configs[0]])
             .args([Path::new("--out"), &rig.path("rehearsed")])
@@ -104,6 +112,7 @@ impl Stage {
             .unwrap();
         let stage = Self {
             rig,
+            scenario: scenario.to_owned(),
             kubeconfig,
             configs,
             log,
@@ -160,18 +169,25 @@ impl Stage {
         self.saved(process).unwrap()
     }
 
-    /// Waits for the end of the rehearsal and compares its decisions with those of one that was not
-    /// broken: `simulate`, and the replay of the record. `killed` is the state that the first process left.
-    fn ends_as_if_unbroken(&self, policy: &str, killed: &Value) {
+    /// Waits for the end of the rehearsal and compares its decisions with those of `simulate`, which it
+    /// gives, and those of the replay of the record.
+    fn ends_as_simulated(&self, policy: &str) -> Vec<[String; 5]> {
         wait_for("the end of the rehearsal", || self.decisions().exists());
         let log = std::fs::read_to_string(&self.log).unwrap();
         assert!(!log.contains("warning"), "{log}");
         let simulated = simulated(self, policy);
-        assert_eq!(simulated.len(), 60);
         assert_eq!(decided(&self.decisions()), simulated);
         let replayed = self.rig.path("replayed.csv");
         assert_eq!(self.replay(&self.record(), &replayed)["differing"], json!([]));
-        assert_eq!(decided(&replayed), simulated);
+        // A tick of `live` after the end stands in its record alone.
+        assert_eq!(decided(&replayed)[..simulated.len()], simulated);
+        simulated
+    }
+
+    /// The same for a rehearsal that was broken in the middle. `killed` is the state that the first
+    /// process left.
+    fn ends_as_if_unbroken(&self, policy: &str, killed: &Value) {
+        assert_eq!(self.ends_as_simulated(policy).len(), 60);
         // Not only do the decisions agree: the second process began with every number of the first.
         let text = std::fs::read_to_string(self.record()).unwrap();
         let mut lines: Vec<Value> =
@@ -210,12 +226,13 @@ fn recurrent(value: &mut Value) -> Option<&mut Vec<Value>> {
     fields.values_mut().find_map(recurrent)
 }
 
-/// `simulate` of the same policy and seed.
+/// `simulate` of the same policy, as a name or `NAME:FOLDER`, and seed.
 fn simulated(stage: &Stage, policy: &str) -> Vec<[String; 5]> {
     let out = stage.rig.path("simulated");
-    let simulate = ["simulate", "paper-knative", "--quiet", "--policy", policy, "--seed", SEED];
+    let simulate = ["simulate", &stage.scenario, "--quiet", "--policy", policy, "--seed", SEED];
     quotascale().args(simulate).arg("--out").arg(&out).assert().success();
-    decided(&out.join(policy).join(SEED).join("decisions.csv"))
+    let name = policy.split(':').next().unwrap();
+    decided(&out.join(name).join(SEED).join("decisions.csv"))
 }
 
 /// What was decided, row by row, beside the time: a record has unix time.
@@ -256,6 +273,52 @@ fn a_failover_in_the_middle_decides_what_an_unbroken_run_decides() {
     follower.logs("goes on from a saved state");
     stage.ends_as_if_unbroken(policy, &killed);
     assert_eq!(follower.stop(), 0);
+}
+
+#[test]
+fn an_agent_for_five_services_is_rehearsed_as_simulated() {
+    let Some(rig) = Rig::new("five") else { return };
+    let scenario = rig.path("shop.toml");
+    let text = shop_scenario().replace("duration_s = 3600", "duration_s = 1800");
+    std::fs::write(&scenario, text).unwrap();
+    // After so few steps, and without a hint to leave all alone, its decisions change all the time.
+    let config = rig.path("agent.toml");
+    let text = "[environment.observation]\nhints = \"none\"\n[network]\nlstm = 8\n\
+                [training]\nsteps = 600\nenvironments = 8\nrollout = 15\nlearning_rate = 0.01\n\
+                evaluations = 1\nevaluation_episodes = 1\n";
+    std::fs::write(&config, text).unwrap();
+    let agent = rig.path("agent");
+    quotascale()
+        .args([Path::new("train"), &scenario, Path::new("--config"), &config])
+        .args([Path::new("--out"), &agent])
+        .assert()
+        .success();
+    let (scenario, agent) = (scenario.to_str().unwrap(), agent.to_str().unwrap());
+    let Some(stage) = Stage::of(rig, scenario, agent, SHOP_FIELDS) else { return };
+    let live = stage.start(0);
+    let decided = stage.ends_as_simulated(&format!("agent:{agent}"));
+    assert_eq!(live.stop(), 0);
+    assert_eq!(decided.len(), 5 * 15);
+    for service in 0..5 {
+        let of: BTreeSet<_> = decided.iter().skip(service).step_by(5).collect();
+        assert!(of.len() >= 3, "{of:?}");
+    }
+    // What was asked for last stands in fields of these names.
+    let spec = stage.rig.spec();
+    let last: Vec<String> = decided[5 * 14..]
+        .iter()
+        .flat_map(|[service, _, cpu_m, concurrency, pods]| {
+            [
+                format!("{service}-cpu={cpu_m}m"),
+                format!("{service}-pods={pods}"),
+                format!("{service}-target={concurrency}"),
+            ]
+        })
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let spec: Vec<String> = spec.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(spec, last);
 }
 
 #[test]

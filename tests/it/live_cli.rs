@@ -92,6 +92,16 @@ fn what_a_configuration_names_wrongly_is_said_at_its_line() {
     let (code, said, log) = outcome(command);
     assert_eq!(code, Some(0), "{log}");
     assert!(said.contains("\n              senti_n:\n"), "{said}");
+    // One for two installations: the fields of both, each once.
+    let config = CONFIG.replace("\"recurrent-ppo\"", "\"hybrid\"");
+    std::fs::write(folder.path().join("other.toml"), config).unwrap();
+    let mut command = quotascale();
+    let both = ["crd", "--config", "live.toml", "--config", "other.toml", "--config", "other.toml"];
+    command.current_dir(folder.path()).args(both);
+    let (code, said, log) = outcome(command);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(said.matches("description: Pods.").count(), 6, "{said}");
+    assert_eq!(said.matches("servicesenti_podcount:").count(), 1, "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use kube::Api;
 use kube::api::PostParams;
 
 use super::quota::NAME_IT;
-use super::{Cluster, NAME_A_KUBECONFIG};
+use super::{Cluster, DEFINE, NAME_A_KUBECONFIG};
 use crate::live::fault::Fault;
 use crate::live::resource::{GROUP, PLURAL, VERSION};
 
@@ -65,7 +65,7 @@ pub async fn missing(cluster: &Cluster, state_is_published: bool) -> Result<Vec<
     if !cluster.ask("discover the custom resource", discovered).await? {
         needs.push(Need {
             what: format!("the server does not know {PLURAL}.{GROUP}"),
-            remedy: "quotascale crd | kubectl apply -f -".to_owned(),
+            remedy: DEFINE.to_owned(),
             optional: false,
         });
     }

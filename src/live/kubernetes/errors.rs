@@ -3,6 +3,7 @@
 use kube::core::Status;
 
 use crate::live::fault::{Fault, FaultKind, FaultSource};
+use crate::live::kubernetes::DEFINE;
 use crate::live::resource::PLURAL;
 
 /// Whether to ask again may help within seconds.
@@ -56,10 +57,9 @@ fn of_status(status: &Status) -> (FaultKind, String) {
             FaultKind::Forbidden,
             format!("{message}; add the verb to the Role: kubectl apply -f deploy/rbac.yaml"),
         ),
-        404 if !is_object_missing(status) => (
-            FaultKind::CrdMissing,
-            format!("the server does not know {PLURAL}; quotascale crd | kubectl apply -f -"),
-        ),
+        404 if !is_object_missing(status) => {
+            (FaultKind::CrdMissing, format!("the server does not know {PLURAL}; {DEFINE}"))
+        }
         409 if manager_conflict => (
             FaultKind::Conflict,
             format!("{message}; let go of the fields there, or set kubernetes.force"),
@@ -67,12 +67,9 @@ fn of_status(status: &Status) -> (FaultKind, String) {
         409 => (FaultKind::Changed, message.clone()),
         422 | 400 => (FaultKind::Status, message.clone()),
         429 => (FaultKind::Throttled, message.clone()),
-        500.. if schema => (
-            FaultKind::Schema,
-            format!(
-                "{message}; the definition lacks these fields: quotascale crd --config FILE | kubectl apply -f -"
-            ),
-        ),
+        500.. if schema => {
+            (FaultKind::Schema, format!("{message}; the definition lacks these fields: {DEFINE}"))
+        }
         503 => (FaultKind::Unavailable, message.clone()),
         500.. => (FaultKind::ServerError, format!("{} {message}", status.code)),
         code => (FaultKind::Status, format!("{code} {message}")),

@@ -35,6 +35,9 @@ use crate::error::{Error, Result};
 
 /// What mends a missing kubeconfig.
 const NAME_A_KUBECONFIG: &str = "name a kubeconfig with --kubeconfig or KUBECONFIG";
+/// What mends a definition that is missing or lacks the fields of our services.
+pub(in crate::live) const DEFINE: &str = "quotascale crd --config FILE | kubectl apply -f -, \
+    with --config for every installation of the cluster";
 
 /// Annotation of the custom resource that names the installation which writes it.
 pub const WRITER: &str = "quotascale/writer";
