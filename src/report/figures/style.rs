@@ -91,18 +91,20 @@ pub fn policy_style(name: &str) -> (Colour, Marker) {
 }
 
 /// The style of a name that says nothing. Names that differ in a number at their end, as several trainings
-/// of one agent, differ in colour.
+/// of one agent, differ in colour and in shape.
 fn by_spelling(name: &str) -> (Colour, Marker) {
-    const MARKERS: [Marker; 3] = [Marker::Diamond, Marker::Square, Marker::Down];
+    const MARKERS: [Marker; 5] =
+        [Marker::Circle, Marker::Square, Marker::Diamond, Marker::Up, Marker::Down];
     let stem = name.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let number: u64 = name[stem.len()..].parse().unwrap_or(0);
     let hash = stem.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    let colours = SERVICES.len() as u64;
-    let colour =
-        SERVICES[(hash % colours).wrapping_add(number % colours) as usize % SERVICES.len()];
-    (colour, MARKERS[((hash >> 32) % MARKERS.len() as u64) as usize])
+    let place = |hash: u64, count: usize| {
+        let count = count as u64;
+        ((hash % count + number % count) % count) as usize
+    };
+    (SERVICES[place(hash, SERVICES.len())], MARKERS[place(hash >> 32, MARKERS.len())])
 }
 
 #[cfg(test)]
@@ -110,12 +112,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trainings_of_one_agent_differ_in_colour_alone() {
-        let styles: Vec<_> = (0..3).map(|k| policy_style(&format!("training-{k}"))).collect();
-        assert!(styles.iter().all(|style| style.1 == styles[0].1));
-        assert!(
-            styles[0].0 != styles[1].0 && styles[1].0 != styles[2].0 && styles[0].0 != styles[2].0
-        );
+    fn trainings_of_one_agent_differ_in_colour_and_shape() {
+        let styles: Vec<_> = (0..5).map(|k| policy_style(&format!("training-{k}"))).collect();
+        for (index, one) in styles.iter().enumerate() {
+            assert!(styles[..index].iter().all(|other| one.0 != other.0 && one.1 != other.1));
+        }
         assert_eq!(policy_style("fixed:21/6/7"), policy_style("fixed:0/0/0"));
         policy_style("agent-99999999999999999999");
     }
