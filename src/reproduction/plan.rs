@@ -53,10 +53,18 @@ pub enum Show {
     Coverage,
 }
 
-/// All policies that need no checkpoint.
-const POLICIES: &[&str] =
-    &["kpa-latency", "kpa-resource", "hybrid", "greedy", "priced-greedy", "oracle", "random"];
-/// And the agent that is shipped for the scenario.
+/// Every policy that needs no training, and the agent that is shipped for random traces.
+const ON_RANDOM_TRACES: &[&str] = &[
+    "kpa-latency",
+    "kpa-resource",
+    "hybrid",
+    "greedy",
+    "priced-greedy",
+    "ppo",
+    "oracle",
+    "random",
+];
+/// The same with the agent that is shipped for the other scenarios.
 const WITH_AGENT: &[&str] = &[
     "kpa-latency",
     "kpa-resource",
@@ -117,7 +125,11 @@ pub fn evaluations() -> Vec<Evaluation> {
     };
     vec![
         Evaluation { seeds: (1, 1), theirs: true, ..on("paper", "paper") },
-        Evaluation { policies: POLICIES, theirs: true, ..on("paper-random", "paper-random") },
+        Evaluation {
+            policies: ON_RANDOM_TRACES,
+            theirs: true,
+            ..on("paper-random", "paper-random")
+        },
         on("paper-knative", "paper-knative"),
         on("knative-random", "knative-random"),
         world("as-tuned", Vec::new()),
