@@ -196,6 +196,20 @@ fn a_killed_evaluation_goes_on_and_gives_the_same() {
     assert!(files(&out) == files(&whole));
 }
 
+/// Waits for what a program in the background does, for a minute at most.
+fn wait_until(done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() && start.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn kill(child: &std::process::Child, signal: &str) {
+    let pid = child.id().to_string();
+    let killed = std::process::Command::new("kill").args([signal, &pid]).status().unwrap();
+    assert!(killed.success());
+}
+
 #[test]
 fn an_interrupted_evaluation_says_so_and_keeps_what_is_done() {
     let folder = tempfile::tempdir().unwrap();
@@ -208,17 +222,10 @@ fn an_interrupted_evaluation_says_so_and_keeps_what_is_done() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let start = Instant::now();
-    let some_done =
-        || fs::read_dir(out.join("clairvoyant-beam")).is_ok_and(|mut cells| cells.next().is_some());
-    while !some_done() && start.elapsed() < Duration::from_secs(60) {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    let killed = std::process::Command::new("kill")
-        .args(["-INT", &child.id().to_string()])
-        .status()
-        .unwrap();
-    assert!(killed.success());
+    wait_until(|| {
+        fs::read_dir(out.join("clairvoyant-beam")).is_ok_and(|mut cells| cells.next().is_some())
+    });
+    kill(&child, "-INT");
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert!(output.stdout.is_empty());
@@ -244,18 +251,11 @@ fn an_interrupted_simulation_leaves_no_results() {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let start = Instant::now();
-        while !out.join("scenario.toml").exists() && start.elapsed() < Duration::from_secs(60) {
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        let pid = child.id().to_string();
-        let kill = |signal: &str| {
-            std::process::Command::new("kill").args([signal, &pid]).status().unwrap()
-        };
-        assert!(kill("-HUP").success());
+        wait_until(|| out.join("scenario.toml").exists());
+        kill(&child, "-HUP");
         std::thread::sleep(Duration::from_millis(200));
         assert!(child.try_wait().unwrap().is_none(), "a hangup ended it");
-        assert!(kill(signal).success());
+        kill(&child, signal);
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130), "{signal}");
         assert!(output.stdout.is_empty());
