@@ -42,17 +42,20 @@ pub(super) fn run(args: &Args, scenario: &Scenario, common: Common) -> anyhow::R
     } else {
         Trainer::new(scenario, settings, args.seed)?
     };
-    if args.force {
-        remove_training(&out)?;
-    }
-    if !args.resume {
-        write_scenario(&out, scenario)?;
-    }
     interrupt::catch();
     let bar = progress::bar(common, trainer.steps(), "");
-    let result = trainer.run(&mut Observer { bar: &bar, place: &place });
+    let result = trainer.run(&mut Observer {
+        bar: &bar,
+        out: &out,
+        scenario,
+        replaces: args.force,
+        begun: args.resume,
+    });
     bar.finish_and_clear();
     result.map_err(|error| match error {
+        Error::Interrupted { saved } if trainer.stages().is_empty() => {
+            Error::Interrupted { saved: format!("{saved}, so nothing is saved") }
+        }
         Error::Interrupted { saved } => Error::Interrupted {
             saved: format!("{saved} and saved in {}; go on with --resume", out.display()),
         },
@@ -93,7 +96,12 @@ fn settings(args: &Args) -> Result<FittedValueSettings> {
 /// Shows progress and saves what is fitted.
 struct Observer<'a> {
     bar: &'a ProgressBar,
-    place: &'a Path,
+    out: &'a Path,
+    scenario: &'a Scenario,
+    /// Whether an older training is to go.
+    replaces: bool,
+    /// Whether the folder is this training's. Before there is anything to save it is left as it was.
+    begun: bool,
 }
 
 impl Watch for Observer<'_> {
@@ -114,7 +122,14 @@ impl Watch for Observer<'_> {
                 stage.residual
             ));
         }
-        trainer.save(self.place)
+        if !self.begun {
+            if self.replaces {
+                remove_training(self.out)?;
+            }
+            write_scenario(self.out, self.scenario)?;
+            self.begun = true;
+        }
+        trainer.save(&self.out.join(LAST))
     }
 }
 

@@ -83,6 +83,9 @@ fn the_fitted_value_refuses_what_it_is_not_for() {
     refused("paper", &["--config", file], "exploration");
     fs::write(&config, "[training]\nhorizons = 2\n").unwrap();
     refused("paper", &["--config", file], "horizons");
+    let nobody = "[[environment.traffic]]\nkind = \"constant\"\nlow = 0\nhigh = 0\n";
+    fs::write(&config, nobody).unwrap();
+    refused("paper-random", &["--config", file], "infinite");
 }
 
 #[test]
